@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The image store: references, configs, layers unpacked once per chain. Thread-safe. Refers to images by reference
+ * (name[:tag][@digest], Docker's normalisation: docker.io/library/... is shown short) or by (unique prefix of the) id.
+ */
+#ifndef SILO_IMAGE_H
+#define SILO_IMAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/db.h"
+#include "base/err.h"
+
+struct image_store;
+
+#define IMAGE_ID_MAX 80 /* "sha256:" + 64 hex + NUL */
+
+/* One line of progress, already in Docker's JSON form ({"stream": "..."} or {"status": ...}); borrowed. Returns
+ * non-zero to cancel (client gone). */
+typedef int image_progress_fn(void *arg, const json_t *line);
+/* A change worth an event: action "load", "import", "tag", "untag", "delete"; id "sha256:..."; name the reference. */
+typedef void image_event_fn(void *arg, const char *action, const char *id, const char *name);
+
+struct image_store_options {
+	const char *root;        /* /var/lib/silo: uses blobs/, layers/, tmp/ below it */
+	const char *unpack_path; /* program silo-unpack: the helper that owns nothing but the target directory */
+	image_event_fn *event;
+	void *event_arg;
+	/* How many containers (running or not) use the image: array of container ids, new reference. Called unlocked. */
+	json_t *(*users)(void *arg, const char *image_id);
+	void *users_arg;
+};
+
+/* Opens or creates; removes what an interrupted operation left behind. */
+struct image_store *image_store_open(const struct image_store_options *o, struct db *db, struct err *e) must_check;
+void image_store_close(struct image_store *s);
+
+/* ERR_NOT_FOUND "No such image: REF". */
+int image_resolve(struct image_store *s, const char *ref, char id[static IMAGE_ID_MAX], struct err *e) must_check;
+/* The OCI image config (architecture, os, config, rootfs, history). New reference. */
+json_t *image_config(struct image_store *s, const char *id, struct err *e) must_check;
+/* Host directories of the unpacked layers, topmost first, whiteouts in overlayfs form. New array of strings. */
+json_t *image_layer_dirs(struct image_store *s, const char *id, struct err *e) must_check;
+/* Path of the EROFS image of all layers merged, lower-case content-addressed by chain id; built at the first call
+ * (mkfs.erofs), callers of the same chain wait for the one build. Heap string. */
+char *image_erofs(struct image_store *s, const char *id, struct err *e) must_check;
+
+/* Bodies of the Engine API. New references. */
+json_t *image_list(struct image_store *s, bool all, const json_t *filters, bool digests, struct err *e) must_check;
+json_t *image_inspect(struct image_store *s, const char *ref, struct err *e) must_check; /* GET /images/{name}/json */
+json_t *image_history(struct image_store *s, const char *ref, struct err *e) must_check;
+json_t *image_remove(struct image_store *s, const char *ref, bool force, bool noprune, struct err *e) must_check;
+json_t *image_prune(struct image_store *s, const json_t *filters, struct err *e) must_check;
+json_t *image_disk_usage(struct image_store *s, struct err *e) must_check; /* {"LayersSize": n, "Images": [...]} */
+int image_tag(struct image_store *s, const char *source, const char *repo, const char *tag, struct err *e) must_check;
+
+/* docker load: docker-archive or OCI layout from fd (a pipe or file), plain, gzip or zstd. All or nothing per image. */
+int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *progress, void *arg,
+	       struct err *e) must_check;
+/* docker import: one root file system tar from fd. changes: array of Dockerfile instructions (CMD, ENV, ...).
+ * ref may be NULL. */
+int image_import(struct image_store *s, int fd, const char *ref, const json_t *changes, const char *message,
+		 char id[static IMAGE_ID_MAX], struct err *e) must_check;
+/* Make silo/base:latest from the host's static busybox where it doesn't exist yet. busybox_path: e.g. /bin/busybox. */
+int image_make_base(struct image_store *s, const char *busybox_path, struct err *e) must_check;
+
+#endif
