@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One virtual machine: QEMU, jailed, unprivileged, named vmwp on the host. Linked into the monitor (static): no
+ * library beyond jansson.
+ */
+#ifndef SILO_HYPERV_VM_H
+#define SILO_HYPERV_VM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct vm;
+
+struct vm_options {
+	const char *id;           /* container id: the VM's name; checked to be [a-z0-9-] */
+	const char *template_dir; /* made by template_ensure() */
+	uid_t uid;                /* unprivileged user that QEMU runs as (also the gid); one per VM */
+	const char *image_path;   /* read-only disk 0 (EROFS), or NULL */
+	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
+	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
+};
+
+/**
+ * vm_clone - start QEMU from the template and let the guest run. Blocks for some 50 ms (cold: seconds).
+ *
+ * The guest's agent has not been spoken to: the caller sends it "setup" over vm_channel().
+ * On failure nothing is left; ERR_SYSTEM with QEMU's last words.
+ */
+struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
+int vm_channel(const struct vm *v); /* non-blocking stream socket to the agent; borrowed */
+pid_t vm_pid(const struct vm *v);   /* of vmwp, as the host sees it */
+int vm_pidfd(const struct vm *v);   /* readable when vmwp has ended; borrowed */
+/* Last lines that QEMU wrote to stderr, for an error text; never NULL. */
+const char *vm_last_words(struct vm *v);
+/* SIGKILL, wait, free. NULL allowed. */
+void vm_free(struct vm *v);
+
+#endif
