@@ -30,7 +30,7 @@ int json_get_int(const json_t *obj, const char *key, int64_t fallback, int64_t *
 int json_get_bool(const json_t *obj, const char *key, bool fallback, bool *out, struct err *e);
 int json_get_array(const json_t *obj, const char *key, json_t **out, struct err *e);  /* NULL when absent */
 int json_get_object(const json_t *obj, const char *key, json_t **out, struct err *e); /* NULL when absent */
-/* As json_get_array, and every element must be a string. A single string is accepted as a list of one. */
+/* As json_get_array, and every element must be a string without NUL. */
 int json_get_strings(const json_t *obj, const char *key, json_t **out, struct err *e);
 
 /* Shortcuts without errors, for documents that Silo wrote itself: value, or fallback on any other type. */
