@@ -18,8 +18,8 @@
 #include "engine/seccomp_rules.h"
 
 #define FILTER_BYTES_MAX (BPF_MAXINSNS * sizeof(struct sock_filter))
-#define I386_SOCKETCALL	 102
-#define X32_BIT		 0x40000000u
+#define I386_SOCKETCALL 102
+#define X32_BIT 0x40000000u
 
 static void own_filter(scmp_filter_ctx *ctx)
 {
@@ -33,7 +33,7 @@ static bool has_cap(const json_t *caps, const char *name)
 	size_t i;
 	json_t *cap;
 
-	json_array_foreach (caps, i, cap)
+	json_array_foreach(caps, i, cap)
 		if (json_is_string(cap) && strcmp(json_string_value(cap), name) == 0)
 			return true;
 	return false;

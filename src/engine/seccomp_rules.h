@@ -86,7 +86,7 @@ static const struct cap_group {
 	{ "CAP_PERFMON", "perf_event_open" },
 };
 
-#define FLAGS_NAMESPACES                                                                                               \
+#define FLAGS_NAMESPACES \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 #define LOW32 0xffffffffu
 
@@ -97,8 +97,8 @@ static const struct arg_rule {
 	uint64_t mask, value;
 	const char *unless_cap; /* with it the call is allowed without a condition, by cap_groups */
 } arg_rules[] = {
-	{ "personality", 0, UINT64_MAX, 0x0, NULL },	    /* PER_LINUX */
-	{ "personality", 0, UINT64_MAX, 0x8, NULL },	    /* PER_LINUX32 */
+	{ "personality", 0, UINT64_MAX, 0x0, NULL },        /* PER_LINUX */
+	{ "personality", 0, UINT64_MAX, 0x8, NULL },        /* PER_LINUX32 */
 	{ "personality", 0, UINT64_MAX, 0x20000, NULL },    /* UNAME26 */
 	{ "personality", 0, UINT64_MAX, 0x20008, NULL },    /* both */
 	{ "personality", 0, UINT64_MAX, 0xffffffff, NULL }, /* ask */
@@ -132,23 +132,23 @@ static const struct new_call {
 	unsigned nr;
 	const char *cap; /* needs this capability, or NULL */
 } new_calls[] = {
-	{ 451, NULL },		  /* cachestat */
-	{ 452, NULL },		  /* fchmodat2 */
-	{ 453, NULL },		  /* map_shadow_stack */
-	{ 454, NULL },		  /* futex_wake */
-	{ 455, NULL },		  /* futex_wait */
-	{ 456, NULL },		  /* futex_requeue */
+	{ 451, NULL },            /* cachestat */
+	{ 452, NULL },            /* fchmodat2 */
+	{ 453, NULL },            /* map_shadow_stack */
+	{ 454, NULL },            /* futex_wake */
+	{ 455, NULL },            /* futex_wait */
+	{ 456, NULL },            /* futex_requeue */
 	{ 457, "CAP_SYS_ADMIN" }, /* statmount */
 	{ 458, "CAP_SYS_ADMIN" }, /* listmount */
-	{ 462, NULL },		  /* mseal */
-	{ 463, NULL },		  /* setxattrat */
-	{ 464, NULL },		  /* getxattrat */
-	{ 465, NULL },		  /* listxattrat */
-	{ 466, NULL },		  /* removexattrat */
+	{ 462, NULL },            /* mseal */
+	{ 463, NULL },            /* setxattrat */
+	{ 464, NULL },            /* getxattrat */
+	{ 465, NULL },            /* listxattrat */
+	{ 466, NULL },            /* removexattrat */
 	{ 467, "CAP_SYS_ADMIN" }, /* open_tree_attr */
 };
 #define NEW_CALL_FIRST 451u
-#define NEW_CALL_LAST  467u
+#define NEW_CALL_LAST 467u
 
 static const uint32_t architectures[] = { SCMP_ARCH_X86_64, SCMP_ARCH_X86, SCMP_ARCH_X32 };
 

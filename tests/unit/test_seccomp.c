@@ -25,12 +25,12 @@
 #include "base/own.h"
 #include "engine/seccomp.h"
 
-#define ALLOW  SECCOMP_RET_ALLOW
-#define DENY   (SECCOMP_RET_ERRNO | EPERM)
+#define ALLOW SECCOMP_RET_ALLOW
+#define DENY (SECCOMP_RET_ERRNO | EPERM)
 #define ABSENT (SECCOMP_RET_ERRNO | ENOSYS)
-#define X64    AUDIT_ARCH_X86_64
-#define I386   AUDIT_ARCH_I386
-#define X32    0x40000000
+#define X64 AUDIT_ARCH_X86_64
+#define I386 AUDIT_ARCH_I386
+#define X32 0x40000000
 
 /* Runs the program; every jump is forward, so that it ends. */
 static uint32_t decide(const struct str *code, const struct seccomp_data *data)
