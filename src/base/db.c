@@ -171,6 +171,7 @@ int db_begin(struct db *d, bool durable, struct err *e)
 	d->durable = durable;
 	if ((durable && sql_script(d, "PRAGMA synchronous=FULL", e)) || sql_script(d, "BEGIN IMMEDIATE", e)) {
 		d->depth = 0;
+		sqlite3_exec(d->sql, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
 		pthread_mutex_unlock(&d->lock);
 		return -1;
 	}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Unpacks one archive into the one directory that it is given: see image/unpack.h. */
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "image/unpack.h"
+
+static int send_record(enum unpack_record_type type, const void *payload, size_t n)
+{
+	const struct unpack_record head = { .type = type, .length = (uint32_t)n };
+
+	return io_write_all(STDOUT_FILENO, &head, sizeof(head)) || io_write_all(STDOUT_FILENO, payload, n);
+}
+
+static int parse_args(char **argv, enum unpack_mode *mode, struct unpack_limits *limits)
+{
+	char *end[2];
+
+	if (!strcmp(argv[1], "layer"))
+		*mode = UNPACK_LAYER;
+	else if (!strcmp(argv[1], "archive"))
+		*mode = UNPACK_ARCHIVE;
+	else
+		return -1;
+	limits->entries = strtoull(argv[2], &end[0], 10);
+	limits->bytes = strtoull(argv[3], &end[1], 10);
+	return *end[0] || *end[1] ? -1 : 0;
+}
+
+/* Names in pax headers are UTF-8; libarchive hands them out unchanged only in such a locale. Loaded before the jail. */
+static int set_locale(struct err *e)
+{
+	if (setlocale(LC_CTYPE, "C.UTF-8") || setlocale(LC_CTYPE, "en_US.UTF-8"))
+		return 0;
+	return err_set(e, ERR_SYSTEM, 0, "the locale C.UTF-8 is missing");
+}
+
+int main(int argc, char **argv)
+{
+	struct unpack_limits limits;
+	struct unpack_result result;
+	struct err e = { 0 };
+	enum unpack_mode mode;
+
+	log_init("silo-unpack", LOG_LEVEL_WARN);
+	if (argc != 4 || parse_args(argv, &mode, &limits)) {
+		log_error("usage: silo-unpack layer|archive MAX_ENTRIES MAX_BYTES");
+		return 2;
+	}
+	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)
+		return 2;
+	if (set_locale(&e) || unpack_jail(mode, &e) ||
+	    unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, &limits, &result, &e)) {
+		send_record(UNPACK_ERROR, &e, sizeof(e));
+		return 1;
+	}
+	return send_record(UNPACK_RESULT, &result, sizeof(result)) ? 1 : 0;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * silo-unpack: the one place where bytes of an archive are decoded. A process of its own that sees nothing but the
+ * target directory. Called as `silo-unpack MODE MAX_ENTRIES MAX_BYTES` with
+ *	fd 0  the archive: tar, plain or compressed with gzip or zstd
+ *	fd 1  receives records (struct unpack_record and its payload) and ends with an 'r' or an 'e'
+ *	fd 3  the empty target directory
+ */
+#ifndef SILO_IMAGE_UNPACK_H
+#define SILO_IMAGE_UNPACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "image/digest.h"
+
+#define UNPACK_TARGET_FD 3
+#define UNPACK_PATH_MAX 4096
+
+/* What a layer may hold at most: an image beyond it isn't an image. */
+#define UNPACK_LAYER_ENTRIES 1000000ull
+#define UNPACK_LAYER_BYTES (64 * GIB)
+#define UNPACK_ARCHIVE_ENTRIES 100000ull
+
+enum unpack_mode {
+	UNPACK_LAYER,   /* one layer: owners, modes, xattrs, devices; whiteouts in overlayfs form */
+	UNPACK_ARCHIVE, /* what docker save writes: regular files, directories, links; owned by root, private */
+};
+
+struct unpack_limits {
+	uint64_t entries;
+	uint64_t bytes; /* of all files, holes counted */
+};
+
+enum unpack_record_type {
+	UNPACK_OPAQUE = 'o', /* path of a directory that hides the layers below: setting the xattr needs the parent */
+	UNPACK_RESULT = 'r', /* struct unpack_result */
+	UNPACK_ERROR = 'e',  /* struct err */
+};
+
+struct unpack_record {
+	uint32_t type;
+	uint32_t length; /* of the payload */
+};
+
+struct unpack_result {
+	char diff_id[DIGEST_MAX]; /* of the uncompressed stream */
+	uint64_t tar_bytes;       /* uncompressed */
+	uint64_t file_bytes;      /* sum of the sizes of regular files, as Docker's image size */
+	uint64_t entries;
+};
+
+/* --- inside the helper ----------------------------------------------------------------------------------------- */
+
+/* Give up everything but the directory fd 3 and what mode needs. ERR_SYSTEM. */
+int unpack_jail(enum unpack_mode mode, struct err *e) must_check;
+
+/**
+ * unpack_run - unpack the stream below the directory root.
+ *
+ * @in, @root    borrowed
+ * @records      fd for UNPACK_OPAQUE records, or -1
+ * A bad archive: ERR_INVALID or ERR_LIMIT; what was written so far stays (the caller removes it).
+ */
+int unpack_run(int in, int root, int records, enum unpack_mode mode, const struct unpack_limits *limits,
+	       struct unpack_result *out, struct err *e) must_check;
+
+/**
+ * unpack_clean_path - normal form of a name in an archive: no leading "/", no "." and no empty components.
+ *
+ * @out  UNPACK_PATH_MAX bytes; "" is the root itself.
+ * ERR_INVALID for "..", empty names, and names that are too long.
+ */
+int unpack_clean_path(const char *name, char out[static UNPACK_PATH_MAX], struct err *e) must_check;
+
+/* --- stream: decompressed and hashed on the way ---------------------------------------------------------------- */
+struct unpack_stream;
+/* fd borrowed. */
+struct unpack_stream *unpack_stream_new(int fd);
+void unpack_stream_free(struct unpack_stream *s);
+/**
+ * unpack_stream_next - the next piece of uncompressed data.
+ *
+ * Returns its length with *data borrowed until the next call, 0 at the end, or -1 with *e: ERR_INVALID for damaged or
+ * truncated data ("unexpected EOF").
+ */
+ssize_t unpack_stream_next(struct unpack_stream *s, const void **data, struct err *e) must_check;
+/* Digest and length of all that was handed out. Ends the stream. */
+void unpack_stream_digest(struct unpack_stream *s, char out[static DIGEST_MAX], uint64_t *bytes);
+
+#endif
