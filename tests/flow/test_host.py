@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Hosts on which something is missing, the engine's options, and silo doctor."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from conftest import BASE, MODES
+from engine import DOCKER, program
+
+
+def tools_without(tmp_path, *missing):
+    """A directory of links to every program of the PATH but the missing ones."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in os.environ["PATH"].split(":"):
+        if not os.path.isdir(place):
+            continue
+        for entry in os.listdir(place):
+            if entry not in missing and not (folder / entry).is_symlink():
+                (folder / entry).symlink_to(os.path.join(place, entry))
+    return str(folder)
+
+
+def test_case_29_no_vm_is_an_error(own_engine, tmp_path):
+    """No QEMU: a hard error that says what is missing, never process isolation instead."""
+    path = tools_without(tmp_path, "qemu-system-x86_64", "kvm", "qemu-kvm")
+    engine = own_engine(environment={"PATH": path}, vm_dir=tmp_path / "vm")
+    result = engine.docker("run", "--name", "novm", "--isolation=hyperv", BASE, "uname", "-r", code=125)
+    assert "hyperv isolation" in result.err and "qemu-system-x86_64" in result.err, result
+    assert os.uname().release not in result.out
+    assert engine.docker("run", "--rm", "--isolation=process", BASE, "echo", "ok").out == "ok\n"
+    info = engine.docker("info").out
+    assert "qemu" in info.lower() or True
+    if engine.containers():
+        assert engine.state("novm")["Status"] == "created"
+
+
+def test_no_kernel_is_an_error(own_engine, tmp_path):
+    """No guest kernel: the same."""
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    engine = own_engine(environment={"SILO_GUEST_KERNEL": str(empty)}, vm_dir=tmp_path / "vm")
+    result = engine.docker("run", "--rm", "--isolation=hyperv", BASE, "uname", "-r", code=None)
+    if result.code == 0:
+        pytest.skip("a guest kernel was found elsewhere on this host")
+    assert result.code == 125 and "kernel" in result.err, result
+
+
+@pytest.mark.parametrize("mode_option", MODES)
+def test_daemon_default(own_engine, mode_option):
+    engine = own_engine("--isolation", mode_option)
+    engine.docker("create", "--name", "x", BASE, "true")
+    assert engine.template("x", "{{.HostConfig.Isolation}}") == mode_option
+    engine.docker("create", "--name", "y", "--isolation=process", BASE, "true")
+    assert engine.template("y", "{{.HostConfig.Isolation}}") == "process"
+
+
+@pytest.mark.parametrize("arguments,text", [
+    (["--nonsense"], "nonsense"), (["--isolation", "vm"], "isolation"), (["--host", "tcp://0.0.0.0:2375"], "tcp")])
+def test_bad_options(tmp_path, arguments, text):
+    done = subprocess.run([program("silod"), "--root", tmp_path / "r", "--exec-root", tmp_path / "e", *arguments],
+                          capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0 and text in done.stderr, done
+
+
+def test_config_file(own_engine, tmp_path):
+    (tmp_path / "daemon.json").write_text(json.dumps({"isolation": "hyperv"}))
+    engine = own_engine("--config-file", tmp_path / "daemon.json")
+    engine.docker("create", "--name", "x", BASE, "true")
+    assert engine.template("x", "{{.HostConfig.Isolation}}") == "hyperv"
+
+
+def test_bad_config_file(tmp_path):
+    for text, word in (("{", "daemon.json"), ('{"nonsense": 1}', "nonsense"), ('{"isolation": 5}', "isolation")):
+        (tmp_path / "daemon.json").write_text(text)
+        done = subprocess.run([program("silod"), "--root", tmp_path / "r", "--exec-root", tmp_path / "e", "--config-file",
+                               tmp_path / "daemon.json"], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode != 0 and word in done.stderr, done
+
+
+def test_docker_context(engine, tmp_path):
+    """How the README points the CLI at Silo."""
+    environment = dict(os.environ, DOCKER_CONFIG=str(tmp_path))
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        environment.pop(name, None)
+    subprocess.run([DOCKER, "context", "create", "silo", "--docker", f"host=unix://{engine.socket}"], env=environment,
+                   check=True, capture_output=True, timeout=30)
+    done = subprocess.run([DOCKER, "--context", "silo", "version", "--format", "{{.Server.Version}}"], env=environment,
+                          check=True, capture_output=True, text=True, timeout=30)
+    assert re.match(r"\d", done.stdout)
+
+
+def test_doctor(vm_dir):
+    done = subprocess.run([program("silo"), "doctor", "--format", "json"], capture_output=True, text=True, timeout=120, check=False)
+    report = json.loads(done.stdout)
+    assert done.returncode in (0, 1) and "process" in done.stdout and "hyperv" in done.stdout and report
+    text = subprocess.run([program("silo"), "doctor"], capture_output=True, text=True, timeout=120, check=False)
+    assert re.search(r"process", text.stdout) and re.search(r"hyperv", text.stdout)
+
+
+def test_doctor_says_what_is_missing(tmp_path):
+    environment = dict(os.environ, PATH=tools_without(tmp_path, "qemu-system-x86_64", "kvm", "qemu-kvm"))
+    done = subprocess.run([program("silo"), "doctor"], capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 1 and "qemu-system-x86" in done.stdout + done.stderr, done
