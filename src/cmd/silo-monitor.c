@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h. */
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "monitor/monitor.h"
+
+#define LISTENER 3
+
+/* Handlers and not SIG_IGN: what is ignored stays ignored across exec, in the container's programs too. */
+static void ignore(int signo unused_arg)
+{
+}
+
+/* A signalfd for SIGTERM; the container's processes unblock it before exec. */
+static int set_signals(struct err *e)
+{
+	struct sigaction sa = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE };
+	sigset_t term;
+	int fd;
+
+	for (size_t i = 0; i < array_len(ignored); i++)
+		sigaction(ignored[i], &sa, NULL);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_SETMASK, &term, NULL);
+	fd = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? err_set(e, ERR_SYSTEM, 0, "signalfd") : fd;
+}
+
+/* Whoever starts it, however careless: own session, no stray descriptors, a known place and mode. */
+static void set_process(void)
+{
+	struct err err;
+
+	setsid(); /* fails when it leads one already */
+	close_range(LISTENER + 1, ~0u, 0);
+	fcntl(LISTENER, F_SETFD, FD_CLOEXEC);
+	umask(022);
+	prctl(PR_SET_NAME, "silo-monitor");
+	/* Without the monitor nobody knows how the container ended: let the kernel take it last. */
+	if (io_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", "-999", &err))
+		log_debug("%s", err.msg);
+	/* Few small allocations: give memory back early, keep no second arena and no thread caches. */
+	mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	mallopt(M_TOP_PAD, 0);
+	mallopt(M_ARENA_MAX, 1);
+}
+
+int main(int argc, char **argv)
+{
+	struct stat st;
+	struct err err;
+
+	log_init("silo-monitor", LOG_LEVEL_INFO);
+	if (argc != 2 || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
+		fprintf(stderr, "usage: silo-monitor BUNDLE_DIR, with a listening socket as descriptor 3; started by silod\n");
+		return 2;
+	}
+	set_process();
+
+	autofree char *socket_path = xasprintf("%s/monitor.sock", argv[1]);
+	autoclose int stop = set_signals(&err);
+	struct monitor_options o = {
+		.bundle_dir = argv[1], .listener = LISTENER, .stop_fd = stop, .socket_path = socket_path
+	};
+
+	if (stop < 0 || monitor_run(&o, &err)) {
+		log_error("%s", err.msg);
+		return 1;
+	}
+	return 0;
+}

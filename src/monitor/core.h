@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Inside of the monitor: one struct monitor a process; monitor.c (life), launch.c (bundle to container), request.c. */
+#ifndef SILO_MONITOR_CORE_H
+#define SILO_MONITOR_CORE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/io.h"
+#include "base/loop.h"
+#include "isolation/isolation.h"
+#include "monitor/jsonlog.h"
+#include "monitor/life.h"
+#include "monitor/monitor.h"
+#include "monitor/peer.h"
+#include "monitor/session.h"
+
+#define EXECS_ENDED_MAX 256  /* ended execs that are remembered */
+#define EXECS_MAX       2048 /* at once, ended ones included */
+
+#define EXIT_LOST         137 /* sandbox lost, or a container that had to be given up */
+#define EXIT_START_FAILED 128
+
+struct monitor {
+	struct monitor_options o;
+	struct loop *loop;
+	struct peers peers;
+	struct loop_io *stop_io;
+	struct loop_io *orphan_timer; /* nobody has connected yet */
+	struct loop_io *kill_timer;   /* shutdown: how long the kill may take */
+	struct loop_io *flush_timer;  /* how long watchers may take to read the end */
+
+	/* the container */
+	struct bundle *bundle;
+	const struct isolation *isolation;
+	struct sandbox *sandbox;
+	struct container *container;
+	struct jsonlog *log;
+	struct session *init;
+	struct session *execs;
+	char id[CONTAINER_ID_MAX + 1]; /* "" when even the bundle couldn't be read */
+	char *exit_path;               /* NULL = none known */
+	char *detach_keys;             /* the bundle's default */
+
+	/* its life */
+	enum life_state state;
+	struct err failure; /* kind != ERR_NONE: it can't be started */
+	bool oom_killed;
+	bool orphaned; /* given up before start: leaves no exit record */
+	bool over;     /* nothing will happen to it any more: clean up and end */
+	bool cleaned;
+	bool flushed; /* flush_timer has expired */
+	int exit_code;
+	char started_at[TIME_TEXT_MAX], finished_at[TIME_TEXT_MAX]; /* "" = not yet */
+	char error[sizeof(((struct err *)0)->msg)];
+};
+
+/* --- launch.c --------------------------------------------------------------------------------------------------- */
+/* Bundle, log, sandbox, container. On failure what was made stays for monitor_clean(). */
+int monitor_launch(struct monitor *m, struct err *e) must_check;
+/* Let init go. ERR_NO_COMMAND, ERR_NOT_EXECUTABLE, ... */
+int monitor_start(struct monitor *m, struct err *e) must_check;
+/* Delete container and sandbox. */
+void monitor_clean(struct monitor *m);
+
+/* --- exec.c ----------------------------------------------------------------------------------------------------- */
+struct session *exec_find(struct monitor *m, const char *id);
+/* A request `exec`; fds[0] is the client if n_fds > 0 (taken then). */
+int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds, json_t **answer, struct err *e) must_check;
+void exec_ended(struct monitor *m, struct session *s);
+/* The container is gone: so are its execs. */
+void execs_lost(struct monitor *m);
+/* Between rounds: free processes and clients that are gone, forget the oldest ended execs. True while clients are left. */
+bool execs_sweep(struct monitor *m);
+json_t *execs_json(const struct monitor *m);
+
+/* --- monitor.c -------------------------------------------------------------------------------------------------- */
+void monitor_events_init(struct monitor *m, struct isolation_events *ev);
+void monitor_session_owner(struct monitor *m, struct session_owner *owner);
+/* It can't be started: remember why, write the exit record. */
+void monitor_failed(struct monitor *m, const struct err *why);
+/* The container has ended, or is given up (error != NULL). */
+void monitor_ended(struct monitor *m, int exit_code, const char *error);
+/* Kill everything; the end comes as an event. */
+void monitor_shutdown(struct monitor *m);
+json_t *monitor_exit_event(const struct monitor *m);
+
+/* --- request.c -------------------------------------------------------------------------------------------------- */
+void monitor_request(void *arg, struct peer *p, const json_t *request, int *fds, size_t n_fds);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Further processes in the container. */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "monitor/core.h"
+#include "monitor/keys.h"
+
+struct session *exec_find(struct monitor *m, const char *id)
+{
+	for (struct session *s = m->execs; s; s = s->next)
+		if (strcmp(s->id, id) == 0)
+			return s;
+	return NULL;
+}
+
+struct exec_request {
+	const json_t *process;
+	struct session_options options;
+	struct attach_wants wants;
+	bool has_client;
+};
+
+static int parse_size(const json_t *request, const char *key, uint16_t *out, struct err *e)
+{
+	int64_t v;
+
+	if (json_get_int(request, key, 0, &v, e))
+		return -1;
+	if (v < 0 || v > UINT16_MAX)
+		return err_set(e, ERR_INVALID, 0, "%s is out of range", key);
+	*out = (uint16_t)v;
+	return 0;
+}
+
+static int exec_parse(const struct monitor *m, const json_t *request, struct exec_request *r, struct err *e)
+{
+	struct session_options *o = &r->options;
+	struct attach_wants *w = &r->wants;
+	json_t *process;
+	struct keys unused;
+
+	if (json_get_str(request, "id", NULL, &o->id, e) || json_get_object(request, "process", &process, e) ||
+	    json_get_bool(request, "tty", false, &o->tty, e) || parse_size(request, "rows", &o->rows, e) ||
+	    parse_size(request, "cols", &o->cols, e) || json_get_bool(request, "stdin", false, &w->in, e) ||
+	    json_get_bool(request, "stdout", false, &w->out, e) || json_get_bool(request, "stderr", false, &w->err, e) ||
+	    json_get_str(request, "detach_keys", m->detach_keys, &w->detach_keys, e))
+		return -1;
+	if (!o->id || !*o->id || !process)
+		return err_set(e, ERR_INVALID, 0, "exec: id and process are needed");
+	/* Said before anything runs. */
+	if (o->tty && w->detach_keys && *w->detach_keys && keys_parse(w->detach_keys, &unused, e))
+		return -1;
+	r->process = process;
+	o->in = w->in && r->has_client;
+	o->out = w->out && r->has_client;
+	o->err = w->err && r->has_client;
+	o->stdin_once = true; /* nobody can attach to an exec later */
+	return 0;
+}
+
+static int exec_admit(struct monitor *m, const char *id, struct err *e)
+{
+	size_t n = 0;
+
+	for (const struct session *s = m->execs; s; s = s->next)
+		n++;
+	if (n >= EXECS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "container %s has %zu execs already", m->id, n);
+	if (exec_find(m, id))
+		return err_set(e, ERR_CONFLICT, 0, "exec %s exists already", id);
+	return 0;
+}
+
+static int exec_spawn(struct monitor *m, const struct exec_request *r, struct session *s, struct process_io *io,
+		      struct err *e)
+{
+	struct process *p = m->isolation->container_exec(m->container, r->process, io, e);
+
+	if (!p)
+		return -1;
+	s->next = m->execs;
+	m->execs = s;
+	return session_bind(s, p, io, e);
+}
+
+int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds, json_t **answer, struct err *e)
+{
+	struct exec_request r = { .has_client = n_fds > 0 };
+	struct session_owner owner;
+	struct process_io io;
+	struct err late;
+
+	if (exec_parse(m, request, &r, e) || exec_admit(m, r.options.id, e))
+		return -1;
+	monitor_session_owner(m, &owner);
+	struct session *s = session_new(m->loop, &r.options, &owner, &io, e);
+
+	if (!s)
+		return -1;
+	if (exec_spawn(m, &r, s, &io, e)) {
+		if (!s->process)
+			session_free(s);
+		return -1;
+	}
+	/* Only now: after a failure the client is still silod's, which tells it why. */
+	if (r.has_client && session_attach(s, take_fd(&fds[0]), &r.wants, &late))
+		log_warn("exec %s: %s", s->id, late.msg);
+	session_watch(s);
+	*answer = json_pack("{s:i}", "pid", (int)m->isolation->process_pid(s->process));
+	return 0;
+}
+
+void exec_ended(struct monitor *m, struct session *s)
+{
+	autojson *event = json_pack("{s:s, s:s, s:i}", "event", "exec_exit", "id", s->id, "exit_code", s->exit_code);
+
+	/* First the exit code, then the end of the stream: whoever sees that asks for the code next. */
+	peers_push(&m->peers, event);
+	session_finish(s);
+}
+
+void execs_lost(struct monitor *m)
+{
+	for (struct session *s = m->execs; s; s = s->next)
+		if (!s->over)
+			session_lost(s, EXIT_LOST);
+}
+
+bool execs_sweep(struct monitor *m)
+{
+	size_t ended = 0;
+	bool clients = false;
+
+	for (struct session **at = &m->execs; *at;) {
+		struct session *s = *at;
+		bool used = session_sweep(s);
+
+		clients |= used;
+		if (s->over && s->process) {
+			m->isolation->process_free(s->process);
+			s->process = NULL;
+			peers_retry(&m->peers);
+		}
+		/* The list begins with the newest. */
+		if (s->over && !used && ++ended > EXECS_ENDED_MAX) {
+			*at = s->next;
+			session_free(s);
+			continue;
+		}
+		at = &s->next;
+	}
+	return clients;
+}
+
+json_t *execs_json(const struct monitor *m)
+{
+	json_t *list = json_array();
+
+	for (const struct session *s = m->execs; s; s = s->next) {
+		bool running = !s->over;
+		int pid = running && s->process ? (int)m->isolation->process_pid(s->process) : 0;
+
+		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:i}", "id", s->id, "pid", pid, "running", running,
+						      "exit_code", s->over ? s->exit_code : 0));
+	}
+	return list;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From a bundle to a container whose init waits, and back. */
+#include <fcntl.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/own.h"
+#include "monitor/core.h"
+
+#define SILO_JSON_MAX (8 * MIB)
+
+/* Where the exit record goes must be known even when the bundle is refused: read before anything is checked. */
+static int launch_exit_path(struct monitor *m, struct err *e)
+{
+	autofree char *path = xasprintf("%s/silo.json", m->o.bundle_dir);
+	autojson *silo = json_parse_file(AT_FDCWD, path, SILO_JSON_MAX, e);
+	const char *exit_path;
+
+	if (!silo)
+		return -1;
+	exit_path = json_str(silo, "exit_path", NULL);
+	if (exit_path)
+		m->exit_path = xstrdup(exit_path);
+	return 0;
+}
+
+static int launch_bundle(struct monitor *m, struct err *e)
+{
+	static const struct isolation *const modes[] = { &isolation_process, &isolation_hyperv };
+
+	m->bundle = bundle_load(m->o.bundle_dir, e);
+	if (!m->bundle)
+		return -1;
+	memcpy(m->id, m->bundle->id, sizeof(m->id));
+	m->detach_keys = xstrdup(json_str(m->bundle->silo, "detach_keys", ""));
+	for (size_t i = 0; i < array_len(modes); i++)
+		if (strcmp(modes[i]->name, m->bundle->isolation) == 0)
+			m->isolation = modes[i];
+	if (!m->isolation)
+		return err_set(e, ERR_INVALID, 0, "unknown isolation %s", m->bundle->isolation);
+	return 0;
+}
+
+static int launch_log(struct monitor *m, struct err *e)
+{
+	const json_t *log = json_object_get(m->bundle->silo, "log");
+	const char *path = json_str(log, "path", NULL);
+
+	if (!path)
+		return 0;
+	m->log = jsonlog_open(path, json_int(log, "max_size", 0), (int)json_int(log, "max_files", 1), e);
+	return m->log ? 0 : -1;
+}
+
+static int launch_sandbox(struct monitor *m, struct err *e)
+{
+	struct isolation_events ev;
+
+	monitor_events_init(m, &ev);
+	m->sandbox = m->isolation->sandbox_open(m->bundle, m->loop, &ev, e);
+	return m->sandbox ? 0 : -1;
+}
+
+static void init_options(const struct monitor *m, struct session_options *o)
+{
+	const json_t *process = json_object_get(m->bundle->config, "process");
+	const json_t *size = json_object_get(process, "consoleSize");
+	const json_t *in = json_object_get(m->bundle->silo, "stdin");
+
+	*o = (struct session_options){ .tty = json_bool(process, "terminal", false),
+				       .rows = (uint16_t)json_int(size, "height", 0),
+				       .cols = (uint16_t)json_int(size, "width", 0),
+				       .in = json_bool(in, "open", false),
+				       .out = true,
+				       .err = true,
+				       .stdin_once = json_bool(in, "once", false),
+				       .log = m->log };
+}
+
+static int launch_container(struct monitor *m, struct err *e)
+{
+	struct session_options o;
+	struct session_owner owner;
+	struct process_io io;
+
+	init_options(m, &o);
+	monitor_session_owner(m, &owner);
+	m->init = session_new(m->loop, &o, &owner, &io, e);
+	if (!m->init)
+		return -1;
+	m->container = m->isolation->container_create(m->sandbox, m->bundle, &io, e);
+	if (!m->container)
+		return -1;
+	return session_bind(m->init, m->isolation->container_init(m->container), &io, e);
+}
+
+int monitor_launch(struct monitor *m, struct err *e)
+{
+	/* No step table: its names would stand in front of texts that users know ("exec: ...: not found"), and what was
+	 * done isn't undone at a failure but by monitor_clean(), after a failure as after a life. */
+	static int (*const steps[])(struct monitor *, struct err *) = { launch_exit_path, launch_bundle, launch_log,
+									launch_sandbox, launch_container };
+
+	for (size_t i = 0; i < array_len(steps); i++)
+		if (steps[i](m, e))
+			return -1;
+	return 0;
+}
+
+int monitor_start(struct monitor *m, struct err *e)
+{
+	struct timespec now;
+
+	/* Before the program runs: its first byte must find a reader, its exit a session. */
+	session_watch(m->init);
+	if (m->isolation->container_start(m->container, e))
+		return -1;
+	now = time_now();
+	time_format(&now, m->started_at);
+	/* Building the container took far more memory than keeping it will. */
+	malloc_trim(0);
+	return 0;
+}
+
+void monitor_clean(struct monitor *m)
+{
+	if (m->container)
+		m->isolation->container_delete(m->container);
+	if (m->sandbox)
+		m->isolation->sandbox_close(m->sandbox);
+	m->container = NULL;
+	m->sandbox = NULL;
+	/* The processes went with their container. */
+	if (m->init)
+		m->init->process = NULL;
+	for (struct session *s = m->execs; s; s = s->next)
+		s->process = NULL;
+}
