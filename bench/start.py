@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What starting a container costs, beside the peers that are installed. Called by script/bench.
+
+Rounds are interleaved (each round runs every case once) with idle time between the runs: a tight loop hides the
+kernel's slow paths. Quoted are medians and minima; bench/results.md gets ratios, since only those mean something on
+another machine.
+"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "tests/flow"))
+
+from engine import BUILD, DOCKER, Engine, program, until  # noqa: E402
+from images import busybox_entries, layer  # noqa: E402
+
+PEER_IMAGE = "bench/base"
+idle = threading.Event()
+
+
+def timed(command, environment):
+    start = time.perf_counter()
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False)
+    took = (time.perf_counter() - start) * 1000
+    if done.returncode:
+        raise RuntimeError(f"{command}: {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return took
+
+
+def private_kb(pid):
+    """Private memory of a process: what would come back if it ended."""
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
+        for line in f:
+            if line.startswith(("Private_Clean", "Private_Dirty", "Private_Hugetlb")):
+                total += int(line.split()[1])
+    return total
+
+
+class Dockerd:
+    """A private dockerd, where one is installed."""
+
+    def __init__(self, top):
+        self.socket, self.process = top / "dockerd.sock", None
+        if not shutil.which("dockerd"):
+            return
+        self.log = open(top / "dockerd.log", "wb")
+        self.process = subprocess.Popen(
+            ["dockerd", "--data-root", top / "dockerd", "--exec-root", top / "dockerd-run", "-H", f"unix://{self.socket}",
+             "--pidfile", top / "dockerd.pid", "--bridge=none", "--iptables=false"], stdout=self.log, stderr=self.log)
+        self.environment = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}")
+        until("dockerd answers", lambda: self.process.poll() is not None or subprocess.run(
+            [DOCKER, "version"], env=self.environment, capture_output=True, check=False).returncode == 0, 60)
+        if self.process.poll() is not None:
+            print("dockerd is installed but doesn't start here; see its log:", file=sys.stderr)
+            print((top / "dockerd.log").read_text()[-800:], file=sys.stderr)
+            self.process = None
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(60)
+
+
+def silo_cases(engine):
+    run = [DOCKER, "run", "--rm", "--network", "none"]
+    environment = engine.cli_environment
+    return [("silo process", [*run, "--isolation=process", "silo/base", "true"], environment),
+            ("silo hyperv, clone", [*run, "--isolation=hyperv", "silo/base", "true"], environment)]
+
+
+def peer_cases(top, dockerd):
+    tar = layer(busybox_entries())
+    cases = []
+    if dockerd.process:
+        subprocess.run([DOCKER, "import", "-", PEER_IMAGE], input=tar, env=dockerd.environment, check=True, capture_output=True)
+        cases.append(("dockerd", [DOCKER, "run", "--rm", "--network", "none", PEER_IMAGE, "/bin/true"], dockerd.environment))
+    if shutil.which("podman"):
+        base = ["podman", "--root", str(top / "podman"), "--runroot", str(top / "podman-run"), "--cgroup-manager=cgroupfs"]
+        subprocess.run([*base, "import", "-", PEER_IMAGE], input=tar, check=True, capture_output=True)
+        cases.append(("podman", [*base, "run", "--rm", "--network", "none", PEER_IMAGE, "/bin/true"], dict(os.environ)))
+    return cases
+
+
+def vm_cases():
+    """The bare virtual machine, without container and engine: the floor of hyperv."""
+    driver = next((p for p in (BUILD / "tests/vm-driver", BUILD / "src/cmd/vm-driver") if p.exists()), None)
+    if not driver:
+        print("vm-driver isn't built: no floor for hyperv", file=sys.stderr)
+    return driver
+
+
+def measure(cases, rounds, gap):
+    times = {name: [] for name, _, _ in cases}
+    for name, command, environment in cases:
+        timed(command, environment)  # warm: caches, templates
+    for i in range(rounds):
+        for k in range(len(cases)):
+            name, command, environment = cases[(i + k) % len(cases)]
+            idle.wait(gap)
+            times[name].append(timed(command, environment))
+    return times
+
+
+def memory(engine):
+    """Private memory of idle containers' monitors and virtual machines, in KB."""
+    found = {}
+    for mode in ("process", "hyperv"):
+        identity = engine.docker("run", "-d", f"--isolation={mode}", "silo/base", "sleep", "1000").line
+        idle.wait(2)  # let the guest settle and give pages back
+        found[f"monitor, {mode}"] = private_kb(engine.monitor_pid(identity))
+        if mode == "hyperv":
+            found["vmwp"] = private_kb(engine.vmwp_pid(identity))
+    engine.remove_containers()
+    return found
+
+
+def report(times, sizes, floor, options):
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    base = middle.get("dockerd") or middle["silo process"]
+    against = "dockerd" if "dockerd" in middle else "silo process"
+    lines = ["# What starting a container costs", "",
+             f"`script/bench start`: medians of {options.rounds} interleaved rounds with {options.gap * 1000:g} ms of idle time "
+             f"before each run, {os.cpu_count()} CPUs. One run is `docker run --rm --network none IMAGE true` from the start of the CLI "
+             "to its end.", "",
+             f"| | median ms | min ms | ratio to {against} |", "|---|---|---|---|"]
+    for name, values in times.items():
+        lines.append(f"| {name} | {middle[name]:.1f} | {min(values):.1f} | {middle[name] / base:.2f} |")
+    for name, value in floor.items():
+        lines.append(f"| {name} | {value:.1f} | | {value / base:.2f} |")
+    lines += ["", "| private memory | KB |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in sizes.items()]
+    goals = [("process is at most 1/4 of dockerd", "dockerd", lambda: middle["silo process"] / middle["dockerd"] <= 0.25),
+             ("hyperv clone is at most dockerd's start", "dockerd", lambda: middle["silo hyperv, clone"] <= middle["dockerd"]),
+             ("hyperv clone is at most 1/4 of the cold boot", "silo hyperv, cold boot",
+              lambda: middle["silo hyperv, clone"] / floor["silo hyperv, cold boot"] <= 0.25),
+             ("a monitor takes at most 400 KB", None, lambda: max(v for k, v in sizes.items() if "monitor" in k) <= 400),
+             ("an idle cloned VM takes at most 40 MB", None, lambda: sizes["vmwp"] <= 40 * 1024)]
+    lines += ["", "| goal | |", "|---|---|"]
+    for text, needs, reached in goals:
+        known = needs is None or needs in middle or needs in floor
+        lines.append(f"| {text} | {('reached' if reached() else 'missed') if known else 'not measured here'} |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--gap", type=float, default=0.1, help="idle seconds before each run")
+    parser.add_argument("--output", default=str(TOP / "bench/results.md"))
+    options = parser.parse_args()
+    top = Path(tempfile.mkdtemp(prefix="silo-bench-"))
+    vm_dir = Path(os.environ.get("SILO_VM_DIR", BUILD / "vm"))
+    vm_dir.mkdir(parents=True, exist_ok=True)
+    engine = Engine(vm_dir).start()
+    dockerd = Dockerd(top)
+    try:
+        times = measure(silo_cases(engine) + peer_cases(top, dockerd), options.rounds, options.gap)
+        floor = {}
+        driver = vm_cases()
+        if driver:
+            done = subprocess.run([driver, "--bench", str(vm_dir), str(Path(program("silo-agent")).resolve().parent)],
+                                  capture_output=True, text=True, timeout=900, check=False)
+            if done.returncode == 0:
+                floor = {k: float(v) for k, v in json.loads(done.stdout).items()}
+            else:
+                print(f"vm-driver: {done.stderr[-500:]}", file=sys.stderr)
+        sizes = memory(engine)
+    finally:
+        engine.remove_containers()
+        engine.stop()
+        engine.remove()
+        dockerd.stop()
+        shutil.rmtree(top, ignore_errors=True)
+    text = report(times, sizes, floor, options)
+    aside = options.output + ".tmp"
+    Path(aside).write_text(text, encoding="utf-8")
+    os.replace(aside, options.output)
+    print(text)
+
+
+main()
