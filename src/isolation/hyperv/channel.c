@@ -94,6 +94,11 @@ void channel_break(struct channel *c, enum err_kind kind, int sys, const char *f
 	channel_dispatch_later(c);
 }
 
+bool channel_is_broken(const struct channel *c)
+{
+	return c->broken;
+}
+
 /* ---- sending ---- */
 
 bool channel_has_room(const struct channel *c)

@@ -47,6 +47,9 @@ void channel_free(struct channel *c);
  */
 json_t *channel_call(struct channel *c, const char *op, json_t *request, int timeout_ms, struct err *e) must_check;
 
+/* Nothing goes over it any more; the broken handler has been called or is about to be. */
+bool channel_is_broken(const struct channel *c);
+
 /* Answer a request. body: borrowed object or NULL; failure: non-NULL sends the error instead. */
 void channel_reply(struct channel *c, int64_t id, const json_t *body, const struct err *failure);
 /* Send {"event": name} with the members of body (borrowed, may be NULL). */

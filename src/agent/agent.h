@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The guest's side of hyperv isolation: init of the virtual machine, and a message loop around isolation/process.
+ * One thread, one loop. The host is trusted, the containers aren't.
+ */
+#ifndef SILO_AGENT_H
+#define SILO_AGENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "isolation/hyperv/channel.h"
+
+#define AGENT_RUN_DIR "/run/silo"
+#define AGENT_MACHINE_ID_LEN 32
+
+struct guest_container;
+
+struct agent {
+	struct loop *loop;
+	int port; /* the agent channel: a virtio-serial port, non-blocking */
+	struct channel *channel;
+	bool set_up; /* "setup" has come: this is a clone (or a cold boot) with a host of its own */
+	char machine_id[AGENT_MACHINE_ID_LEN + 1];
+	struct guest_container *containers;
+};
+
+/* Everything before the template's snapshot: root, kernel file systems, modules, loopback, port. */
+int agent_boot(struct agent *a, struct err *e) must_check;
+/* Load the modules that a list names ("path[ parameters]" a line) and delete their files. Missing list: nothing. */
+int agent_load_modules(const char *list_path, struct err *e) must_check;
+
+/* Serve the channel until it ends; returns why. */
+void agent_serve(struct agent *a, struct err *e);
+
+/* Power off at once, file systems synced. Doesn't return. */
+_Noreturn void agent_power_off(void);
+
+/* One request of the host: answer is a new object or NULL for an empty one. -1 with *e: the error is the answer. */
+typedef int agent_op_fn(struct agent *a, const json_t *request, json_t **answer, struct err *e);
+
+agent_op_fn op_setup, op_time_sync, op_sync;
+agent_op_fn op_create, op_start, op_exec, op_signal, op_resize, op_freeze, op_top, op_stats, op_update, op_delete;
+
+/* Between requests: forget execs that are over, reap orphans. */
+void containers_sweep(struct agent *a);
+
+#endif

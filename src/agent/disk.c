@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The root file system of a container in the guest: the image as a read-only EROFS disk, the writable layer on an ext4
+ * disk; isolation/process makes the overlay of both.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/container.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/own.h"
+
+static int mount_disk(struct guest_container *g, const char *device, const char *name, const char *type,
+		      unsigned long flags, const char *data, struct err *e)
+{
+	autofree char *target = xasprintf("%s/%s", g->dir, name);
+
+	if (!str_starts(device, "/dev/"))
+		return err_set(e, ERR_INVALID, 0, "rootfs: %s is not a device", device);
+	if (io_mkdir_all(target, 0700, e))
+		return -1;
+	if (mount(device, target, type, flags, data))
+		return err_set(e, ERR_SYSTEM, errno, "mount %s (%s)", device, type);
+	return 0;
+}
+
+static int make_dir(const struct guest_container *g, const char *name, struct err *e)
+{
+	autofree char *path = xasprintf("%s/disk/%s", g->dir, name);
+
+	/* The upper directory's mode is that of the container's "/". */
+	if (mkdir(path, 0755) && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, errno, "%s", path);
+	return 0;
+}
+
+static void describe_layers(const struct guest_container *g, json_t *silo)
+{
+	autofree char *image = xasprintf("%s/image", g->dir);
+	autofree char *upper = xasprintf("%s/disk/upper", g->dir);
+	autofree char *work = xasprintf("%s/disk/work", g->dir);
+
+	json_object_set_new(silo, "rootfs",
+			    json_pack("{s:[s], s:s, s:s}", "layers", image, "upper", upper, "work", work));
+}
+
+int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
+{
+	const json_t *rootfs = json_object_get(silo, "rootfs");
+	const char *image = json_str(rootfs, "image", NULL), *disk = json_str(rootfs, "disk", NULL);
+
+	if (!image || !disk)
+		return err_set(e, ERR_INVALID, 0, "rootfs: image and disk are wanted");
+	if (mount_disk(g, image, "image", "erofs", MS_RDONLY | MS_NOATIME, NULL, e) ||
+	    mount_disk(g, disk, "disk", "ext4", MS_NOATIME, "discard", e) || make_dir(g, "upper", e) ||
+	    make_dir(g, "work", e)) {
+		disks_unmount(g);
+		return -1;
+	}
+	describe_layers(g, silo);
+	return 0;
+}
+
+void disks_unmount(struct guest_container *g)
+{
+	static const char *const names[] = { "disk", "image" };
+
+	for (size_t i = 0; i < array_len(names); i++) {
+		autofree char *path = xasprintf("%s/%s", g->dir, names[i]);
+
+		if (umount2(path, 0) && errno == EBUSY) {
+			/* Something still holds it: at least everything must be on the disk. */
+			log_warn("%s is busy", path);
+			sync();
+			umount2(path, MNT_DETACH);
+		}
+		(void)rmdir(path);
+	}
+	(void)rmdir(g->dir);
+}

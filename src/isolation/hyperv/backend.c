@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* isolation_hyperv: every call goes to isolation/process in the guest. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/step.h"
+#include "isolation/hyperv/backend.h"
+#include "isolation/hyperv/guest_docs.h"
+#include "isolation/hyperv/vm.h"
+
+#define ENTROPY_BYTES 64
+#define MACHINE_ID_LEN 32
+
+/* ---- sandbox ---- */
+
+/* What can't be done is said before a VM is started for it. */
+static int check_bundle(const struct bundle *b, struct err *e)
+{
+	if (!b->rootfs.image || !b->rootfs.disk)
+		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container needs an image and a disk as its root file system");
+	autojson *config = guest_config(b->config, b->id, e);
+
+	return config ? 0 : -1;
+}
+
+static int open_vm(void *arg, struct err *e)
+{
+	struct sandbox *s = arg;
+	const struct bundle *b = s->bundle;
+	const json_t *vm = json_object_get(b->silo, "vm");
+	const struct vm_options o = {
+		.id = b->id,
+		.template_dir = json_str(vm, "template", ""),
+		.uid = (uid_t)json_int(vm, "uid", 0),
+		.image_path = b->rootfs.image,
+		.disk_path = b->rootfs.disk,
+		.cold = json_bool(vm, "cold", false),
+	};
+
+	s->vm = vm_clone(&o, e);
+	return s->vm ? 0 : -1;
+}
+
+static void undo_vm(void *arg)
+{
+	vm_free(((struct sandbox *)arg)->vm);
+}
+
+static int open_channel(void *arg, struct err *e)
+{
+	struct sandbox *s = arg;
+	const struct channel_handlers h = { .arg = s, .event = hyperv_event, .broken = hyperv_broken };
+
+	s->channel = channel_new(s->loop, vm_channel(s->vm), &h, e);
+	return s->channel ? 0 : -1;
+}
+
+static void undo_channel(void *arg)
+{
+	channel_free(((struct sandbox *)arg)->channel);
+}
+
+/* The VM has died. What it still said is in the channel's socket, and then comes its end: the one way to lose it. */
+static void on_vm_ended(void *arg, uint32_t events)
+{
+	struct sandbox *s = arg;
+
+	loop_remove(&s->vm_io);
+	(void)shutdown(vm_channel(s->vm), SHUT_RDWR);
+}
+
+static int open_watch(void *arg, struct err *e)
+{
+	struct sandbox *s = arg;
+
+	s->vm_io = loop_add(s->loop, vm_pidfd(s->vm), EPOLLIN, on_vm_ended, s, e);
+	return s->vm_io ? 0 : -1;
+}
+
+static void undo_watch(void *arg)
+{
+	loop_remove(&((struct sandbox *)arg)->vm_io);
+}
+
+/* The container's own where it has the form of a machine-id, so that it stays the same over restarts. */
+static void machine_id(const char *id, char out[static MACHINE_ID_LEN + 1])
+{
+	if (strlen(id) >= MACHINE_ID_LEN && str_is_hex(id, MACHINE_ID_LEN)) {
+		memcpy(out, id, MACHINE_ID_LEN);
+		out[MACHINE_ID_LEN] = 0;
+	} else {
+		random_hex(out, MACHINE_ID_LEN / 2);
+	}
+}
+
+static int open_setup(void *arg, struct err *e)
+{
+	struct sandbox *s = arg;
+	char entropy[2 * ENTROPY_BYTES + 1], id[MACHINE_ID_LEN + 1];
+	struct timespec now;
+
+	random_hex(entropy, ENTROPY_BYTES);
+	machine_id(s->bundle->id, id);
+	now = time_now();
+	autojson *request = json_pack("{s:s, s:s, s:I}", "entropy", entropy, "machine_id", id, "time_ns",
+				      (json_int_t)(now.tv_sec * 1000000000 + now.tv_nsec));
+
+	explicit_bzero(entropy, sizeof entropy);
+	return agent_order(s, "setup", request, CALL_LONG_MS, e);
+}
+
+static const struct step open_steps[] = {
+	/* name              wanted  run           undo */
+	{ "virtual machine", NULL,   open_vm,      undo_vm },
+	{ "channel",         NULL,   open_channel, undo_channel },
+	{ "watch",           NULL,   open_watch,   undo_watch },
+	{ "guest",           NULL,   open_setup,   NULL },
+};
+
+static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
+				    struct err *e)
+{
+	if (check_bundle(b, e))
+		return NULL;
+	struct sandbox *s = xcalloc(1, sizeof *s);
+
+	*s = (struct sandbox){ .bundle = b, .loop = l, .events = *ev };
+	if (steps_run(open_steps, array_len(open_steps), s, NULL, e)) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void sandbox_close(struct sandbox *s)
+{
+	autojson *request = json_object();
+	struct err e;
+
+	/* The disks were unmounted with their containers; this is for what a busy one left behind. */
+	if (!s->lost && agent_order(s, "sync", request, CALL_SHORT_MS, &e))
+		log_warn("%s: %s", s->bundle->id, e.msg);
+	loop_remove(&s->telling);
+	loop_remove(&s->vm_io);
+	channel_free(s->channel);
+	vm_free(s->vm);
+	free(s);
+}
+
+static pid_t sandbox_pid(const struct sandbox *s)
+{
+	return vm_pid(s->vm);
+}
+
+/* ---- containers ---- */
+
+/* {"container": id}, the beginning of most requests. */
+static json_t *request_for(const struct container *c)
+{
+	return json_pack("{s:s}", "container", c->id);
+}
+
+static json_t *request_for_process(const struct process *p)
+{
+	return json_pack("{s:s, s:I}", "container", p->container->id, "process", (json_int_t)p->key);
+}
+
+static void container_free(struct container *c)
+{
+	for (struct container **at = &c->sandbox->containers; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	while (c->processes)
+		process_destroy(c->processes);
+	free(c);
+}
+
+static void close_io(struct process_io *io)
+{
+	close_fd(&io->in);
+	close_fd(&io->out);
+	close_fd(&io->err);
+}
+
+static struct container *container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
+					  struct err *e)
+{
+	autojson *request = json_object();
+	json_t *config = guest_config(b->config, b->id, e), *silo = config ? guest_silo(b, e) : NULL;
+
+	json_object_set_new(request, "config", config);
+	json_object_set_new(request, "silo", silo);
+	if (!silo) {
+		close_io(io);
+		return NULL;
+	}
+	struct container *c = xcalloc(1, sizeof *c);
+
+	c->sandbox = s;
+	memcpy(c->id, b->id, sizeof c->id);
+	c->next = s->containers;
+	s->containers = c;
+	c->init = process_new(c, io, request, e);
+	autojson *answer = c->init ? agent_call(s, "create", request, CALL_LONG_MS, e) : NULL;
+
+	if (answer && !process_made(c->init, answer, e))
+		return c;
+	close_fd(&io->tty_fd);
+	container_free(c);
+	return NULL;
+}
+
+static struct process *container_init(struct container *c)
+{
+	return c->init;
+}
+
+static int container_start(struct container *c, struct err *e)
+{
+	autojson *request = request_for(c);
+
+	return agent_order(c->sandbox, "start", request, CALL_LONG_MS, e);
+}
+
+static struct process *container_exec(struct container *c, const json_t *process, struct process_io *io, struct err *e)
+{
+	autojson *request = request_for(c);
+	struct process *p = process_new(c, io, request, e);
+
+	if (!p)
+		return NULL;
+	json_object_set(request, "spec", (json_t *)(uintptr_t)process);
+	autojson *answer = agent_call(c->sandbox, "exec", request, CALL_LONG_MS, e);
+
+	if (answer && !process_made(p, answer, e))
+		return p;
+	close_fd(&io->tty_fd);
+	process_destroy(p);
+	return NULL;
+}
+
+static void process_free(struct process *p)
+{
+	process_destroy(p);
+}
+
+static pid_t process_pid(const struct process *p)
+{
+	return p->pid;
+}
+
+static int process_signal(struct process *p, int signo, bool all, struct err *e)
+{
+	autojson *request = request_for_process(p);
+
+	if (p->exited)
+		return err_set(e, ERR_NOT_FOUND, 0, "the process has ended");
+	json_object_set_new(request, "signal", json_integer(signo));
+	json_object_set_new(request, "all", json_boolean(all));
+	return agent_order(p->container->sandbox, "signal", request, CALL_SHORT_MS, e);
+}
+
+static int process_resize(struct process *p, uint16_t rows, uint16_t cols, struct err *e)
+{
+	autojson *request = request_for_process(p);
+
+	json_object_set_new(request, "rows", json_integer(rows));
+	json_object_set_new(request, "cols", json_integer(cols));
+	return agent_order(p->container->sandbox, "resize", request, CALL_SHORT_MS, e);
+}
+
+static int container_freeze(struct container *c, bool frozen, struct err *e)
+{
+	autojson *request = request_for(c);
+
+	json_object_set_new(request, "frozen", json_boolean(frozen));
+	return agent_order(c->sandbox, "freeze", request, CALL_SHORT_MS, e);
+}
+
+/* What the guest says is data for others to look at: only its form is checked. */
+static json_t *container_top(struct container *c, const json_t *ps_args, struct err *e)
+{
+	autojson *request = request_for(c);
+	const json_t *pid;
+	size_t i;
+
+	json_object_set(request, "args", (json_t *)(uintptr_t)ps_args);
+	autojson *answer = agent_call(c->sandbox, "top", request, CALL_SHORT_MS, e);
+	bool good = answer && json_is_string(json_object_get(answer, "output")) &&
+		    json_is_array(json_object_get(answer, "pids"));
+
+	if (!answer)
+		return NULL;
+	json_array_foreach(json_object_get(answer, "pids"), i, pid)
+		good = good && json_is_integer(pid);
+	if (!good) {
+		err_set(e, ERR_SYSTEM, 0, "the virtual machine answered rubbish");
+		return NULL;
+	}
+	json_object_del(answer, "id");
+	return take_ptr(&answer);
+}
+
+static json_t *container_stats(struct container *c, struct err *e)
+{
+	autojson *request = request_for(c);
+	autojson *answer = agent_call(c->sandbox, "stats", request, CALL_SHORT_MS, e);
+
+	json_object_del(answer, "id");
+	return take_ptr(&answer);
+}
+
+static int container_update(struct container *c, const json_t *resources, struct err *e)
+{
+	autojson *request = request_for(c);
+
+	json_object_set(request, "resources", (json_t *)(uintptr_t)resources);
+	return agent_order(c->sandbox, "update", request, CALL_SHORT_MS, e);
+}
+
+static void container_delete(struct container *c)
+{
+	autojson *request = request_for(c);
+	struct err e;
+
+	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, CALL_LONG_MS, &e))
+		log_warn("%s: delete in the guest: %s", c->id, e.msg);
+	container_free(c);
+}
+
+const struct isolation isolation_hyperv = {
+	.name = "hyperv",
+	.sandbox_open = sandbox_open,
+	.sandbox_close = sandbox_close,
+	.sandbox_pid = sandbox_pid,
+	.container_create = container_create,
+	.container_init = container_init,
+	.container_start = container_start,
+	.container_exec = container_exec,
+	.process_free = process_free,
+	.process_pid = process_pid,
+	.process_signal = process_signal,
+	.process_resize = process_resize,
+	.container_freeze = container_freeze,
+	.container_top = container_top,
+	.container_stats = container_stats,
+	.container_update = container_update,
+	.container_delete = container_delete,
+};

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the hyperv backend share; nobody else includes it. */
+#ifndef SILO_HYPERV_BACKEND_H
+#define SILO_HYPERV_BACKEND_H
+
+#include "isolation/hyperv/channel.h"
+#include "isolation/isolation.h"
+
+enum process_stream { PROCESS_IN, PROCESS_OUT, PROCESS_ERR, PROCESS_TTY, PROCESS_STREAMS };
+
+struct process {
+	struct container *container;
+	struct process *next;
+	int64_t key; /* our number for it: pids of the guest may come back */
+	pid_t pid;   /* as the guest says */
+	struct stream *streams[PROCESS_STREAMS];
+	bool exited, told;
+	int exit_code;
+	struct loop_io *give_up; /* timer: nobody takes the rest of the output */
+};
+
+struct container {
+	struct sandbox *sandbox;
+	struct container *next;
+	char id[CONTAINER_ID_MAX + 1];
+	struct process *init, *processes; /* init is one of the processes */
+};
+
+struct sandbox {
+	const struct bundle *bundle;
+	struct loop *loop;
+	struct isolation_events events;
+	struct vm *vm;
+	struct channel *channel;
+	struct loop_io *vm_io;   /* its pidfd */
+	struct loop_io *telling; /* timer: what is left to tell after the sandbox was lost */
+	struct container *containers;
+	int64_t next_key;
+	bool lost;
+	struct err why; /* when lost */
+};
+
+/* Budgets for an answer of the guest. Emulated on a busy host even small things take long. */
+#define CALL_LONG_MS 60000
+#define CALL_SHORT_MS 20000
+
+/**
+ * agent_call - a request to the guest; see channel_call().
+ *
+ * ERR_TIMEOUT with Hyper-V's own words where no answer came. A broken channel loses the sandbox: the VM is killed, and
+ * sandbox_lost is sent from the loop. What the guest says in an error is stripped to printable text.
+ */
+json_t *agent_call(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e) must_check;
+/* The same where the answer's content doesn't matter. */
+int agent_order(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e) must_check;
+
+/* Handlers of the channel. */
+void hyperv_event(void *arg, const char *name, const json_t *body);
+void hyperv_broken(void *arg, const struct err *why);
+
+/**
+ * process_new - a process that the guest is about to be told of, its streams held.
+ *
+ * @io  as isolation.h says; its ends are taken.
+ * Receives {"process", "streams", "tty", "rows", "cols"} in request.
+ */
+struct process *process_new(struct container *c, struct process_io *io, json_t *request, struct err *e) must_check;
+/* The guest has made it: note the pid, let the streams run. */
+int process_made(struct process *p, const json_t *answer, struct err *e) must_check;
+void process_destroy(struct process *p);
+void process_note_exit(struct process *p, int exit_code);
+/* Tell the events' owner now. He may free everything. */
+void process_tell_exit(struct process *p);
+
+#endif

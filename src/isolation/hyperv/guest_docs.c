@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "isolation/hyperv/guest_docs.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+
+#define FILE_BYTES_MAX (256 * KIB)
+
+/* File systems that are of the guest's own kernel and need nothing of the host. */
+static const char *const guest_mount_types[] = { "proc", "sysfs", "tmpfs", "mqueue", "devpts", "cgroup", "cgroup2" };
+
+/* Members of config.json's "linux" and of the top level that speak of the host. */
+static const char *const host_only_linux[] = { "mountLabel", "intelRdt", "rootfsPropagation" };
+static const char *const host_only[] = { "hooks", "annotations" };
+static const char *const host_only_process[] = { "apparmorProfile", "selinuxLabel" };
+
+static void drop(json_t *object, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		json_object_del(object, names[i]);
+}
+
+static bool is_guest_type(const char *type)
+{
+	for (size_t i = 0; i < array_len(guest_mount_types); i++)
+		if (!strcmp(guest_mount_types[i], type))
+			return true;
+	return false;
+}
+
+static int check_mounts(const json_t *mounts, struct err *e)
+{
+	const json_t *mount, *option;
+	size_t i, k;
+
+	json_array_foreach(mounts, i, mount)
+	{
+		const char *type = json_str(mount, "type", "");
+		bool bind = !strcmp(type, "bind");
+
+		json_array_foreach(json_object_get(mount, "options"), k, option)
+			if (json_is_string(option) && (!strcmp(json_string_value(option), "bind") ||
+						       !strcmp(json_string_value(option), "rbind")))
+				bind = true;
+		if (bind)
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "bind mounts into a hyperv container are not supported yet: %s",
+				       json_str(mount, "source", ""));
+		if (!is_guest_type(type))
+			return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has no file system of type \"%s\" for %s",
+				       type, json_str(mount, "destination", ""));
+	}
+	return 0;
+}
+
+static int check_devices(const json_t *devices, struct err *e)
+{
+	const json_t *first = json_array_get(devices, 0);
+
+	return first ? err_set(e, ERR_UNSUPPORTED, 0, "devices of the host in a hyperv container are not supported yet: %s",
+			       json_str(first, "path", "")) :
+		       0;
+}
+
+/* The namespaces without the network: that of the VM is the container's. */
+static int own_namespaces(json_t *linux_part, struct err *e)
+{
+	const json_t *namespaces = json_object_get(linux_part, "namespaces");
+	json_t *ns, *kept = json_array();
+	size_t i;
+
+	json_array_foreach(namespaces, i, ns)
+	{
+		const char *type = json_str(ns, "type", "");
+
+		if (!strcmp(type, "network"))
+			continue;
+		if (json_object_get(ns, "path")) {
+			json_decref(kept);
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "a hyperv container can't share the %s namespace of the host or of another container",
+				       type);
+		}
+		json_array_append(kept, ns);
+	}
+	return json_object_set_new(linux_part, "namespaces", kept);
+}
+
+json_t *guest_config(const json_t *config, const char *id, struct err *e)
+{
+	autojson *guest = json_deep_copy(config);
+	json_t *linux_part = json_object_get(guest, "linux");
+	autofree char *cgroup = xasprintf("/silo/%s", id);
+
+	if (!linux_part) {
+		linux_part = json_object();
+		json_object_set_new(guest, "linux", linux_part);
+	}
+	if (check_mounts(json_object_get(guest, "mounts"), e) || check_devices(json_object_get(linux_part, "devices"), e) ||
+	    own_namespaces(linux_part, e))
+		return NULL;
+	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));
+	drop(linux_part, host_only_linux, array_len(host_only_linux));
+	drop(guest, host_only, array_len(host_only));
+	drop(json_object_get(guest, "process"), host_only_process, array_len(host_only_process));
+	return take_ptr(&guest);
+}
+
+static json_t *guest_file(const struct bundle_file *f, struct err *e)
+{
+	autostr text;
+
+	str_init(&text, FILE_BYTES_MAX);
+	if (f->data)
+		return json_pack("{s:s, s:s}", "destination", f->destination, "data", f->data);
+	if (io_read_file(AT_FDCWD, f->source, &text, e))
+		return NULL;
+	json_t *file = json_pack("{s:s, s:s%}", "destination", f->destination, "data", text.s ? text.s : "", text.len);
+
+	if (!file || (text.len && memchr(text.s, 0, text.len))) {
+		json_decref(file);
+		err_set(e, ERR_INVALID, 0, "%s is not UTF-8 text", f->source);
+		return NULL;
+	}
+	return file;
+}
+
+json_t *guest_silo(const struct bundle *b, struct err *e)
+{
+	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "process", "rootfs", "image",
+				   GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files");
+
+	for (size_t i = 0; i < b->n_files; i++) {
+		json_t *file = guest_file(&b->files[i], e);
+
+		if (!file)
+			return NULL;
+		json_array_append_new(json_object_get(silo, "files"), file);
+	}
+	if (b->seccomp) {
+		autofree char *filter = base64_encode(b->seccomp, b->seccomp_bytes);
+
+		json_object_set_new(silo, "seccomp_data", json_string(filter));
+	}
+	if (b->init_path)
+		json_object_set_new(silo, "init", json_string(GUEST_INIT_PATH));
+	return take_ptr(&silo);
+}
+
+char *base64_encode(const unsigned char *data, size_t n)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = xmalloc((n + 2) / 3 * 4 + 1), *to = text;
+
+	for (size_t i = 0; i < n; i += 3) {
+		unsigned v = (unsigned)data[i] << 16;
+
+		if (i + 1 < n)
+			v |= (unsigned)data[i + 1] << 8;
+		if (i + 2 < n)
+			v |= data[i + 2];
+		*to++ = digits[v >> 18];
+		*to++ = digits[v >> 12 & 63];
+		*to++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? digits[v & 63] : '=';
+	}
+	*to = 0;
+	return text;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The bundle's documents as the guest gets them: nothing of the host in them but what the container is meant to see. */
+#ifndef SILO_HYPERV_GUEST_DOCS_H
+#define SILO_HYPERV_GUEST_DOCS_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "oci/bundle.h"
+
+/* What the VM's disks are called inside. */
+#define GUEST_IMAGE_DEVICE "/dev/vda"
+#define GUEST_DISK_DEVICE "/dev/vdb"
+#define GUEST_INIT_PATH "/silo-init" /* of the initramfs */
+
+/**
+ * guest_config - config.json for the guest. Pure.
+ *
+ * Without the network namespace (the container has the VM's) and what only makes sense on the host (hooks, labels of
+ * security modules). ERR_UNSUPPORTED: bind mounts, host devices, namespaces of other containers.
+ */
+json_t *guest_config(const json_t *config, const char *id, struct err *e) must_check;
+
+/* silo.json for the guest; reads the small files that are bound into the container. */
+json_t *guest_silo(const struct bundle *b, struct err *e) must_check;
+
+/* RFC 4648 with padding; heap string. */
+char *base64_encode(const unsigned char *data, size_t n);
+
+#endif
