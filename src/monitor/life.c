@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "monitor/life.h"
 
+#include <stddef.h>
+
 /* A cell either moves on (why == NULL) or says why not, in Docker's words behind "container ID ". */
 struct life_cell {
 	enum life_state next;
