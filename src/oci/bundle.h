@@ -25,6 +25,7 @@ struct rootfs {
 	const char *upper, *work; /* process: writable layer */
 	const char *image;        /* hyperv: EROFS image of all layers merged; in the guest: its block device */
 	const char *disk;         /* hyperv: ext4 disk for the writable layer; in the guest: its block device */
+	bool is_volatile;         /* process: "volatile": the upper layer need not survive a power cut (--rm) */
 };
 
 /* A small file of Silo's making that is bound into the container (/etc/hosts, /etc/resolv.conf, /etc/hostname). */

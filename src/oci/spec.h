@@ -1,6 +1,113 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* placeholder: owned by the process-isolation work; replaced there */
+/*
+ * The runtime-spec 1.2 document (config.json) as C structs: what Silo's process isolation acts on. All strings are
+ * borrowed from the JSON document, which must outlive the struct; arrays belong to the struct.
+ * What Silo can't do is refused (ERR_UNSUPPORTED) instead of ignored where ignoring would weaken the isolation.
+ */
 #ifndef SILO_OCI_SPEC_H
 #define SILO_OCI_SPEC_H
-struct oci_spec;
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "os/caps.h"
+#include "os/cgroup.h"
+
+#define OCI_UMASK_UNSET (-1)
+
+struct oci_user {
+	uid_t uid;
+	gid_t gid;
+	const char *username;       /* raw text of --user, resolved inside the container; wins over uid and gid; or NULL */
+	gid_t *groups;              /* additionalGids that are numbers */
+	size_t n_groups;
+	const char **group_names;   /* and those given as strings, resolved inside the container (our extension) */
+	size_t n_group_names;
+	int umask;                  /* OCI_UMASK_UNSET */
+};
+
+struct oci_rlimit {
+	int resource; /* RLIMIT_* */
+	uint64_t soft, hard;
+};
+
+/* "process": of the container's init, or of an exec. */
+struct oci_process {
+	bool terminal;
+	uint16_t rows, cols;
+	struct oci_user user;
+	const char **args, **env; /* NULL-terminated, never NULL */
+	size_t n_args, n_env;
+	const char *cwd;
+	bool has_caps;
+	struct caps caps;
+	struct oci_rlimit *rlimits;
+	size_t n_rlimits;
+	bool no_new_privs;
+	bool has_oom_score_adj;
+	int oom_score_adj;
+};
+
+struct oci_mount {
+	const char *destination; /* absolute, not cleaned */
+	const char *type;        /* NULL = bind */
+	const char *source;      /* NULL = none */
+	const char **options;
+	size_t n_options;
+};
+
+struct oci_namespace {
+	uint64_t flag;    /* CLONE_NEW* */
+	const char *path; /* join this one; NULL = a new one */
+};
+
+struct oci_device {
+	const char *path;
+	char type; /* 'c', 'b', 'p' */
+	unsigned major, minor;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct oci_pair {
+	const char *key, *value;
+};
+
+struct oci_spec {
+	bool has_process;
+	struct oci_process process;
+	const char *root_path; /* NULL = not given */
+	bool root_readonly;
+	const char *hostname, *domainname; /* NULL = leave */
+	struct oci_mount *mounts;
+	size_t n_mounts;
+	struct oci_namespace *namespaces;
+	size_t n_namespaces;
+	struct oci_device *devices;
+	size_t n_devices;
+	struct oci_pair *sysctls;
+	size_t n_sysctls;
+	const char **masked_paths, **readonly_paths;
+	size_t n_masked_paths, n_readonly_paths;
+	const char *cgroups_path;      /* NULL = not given */
+	struct cgroup_limits limits;
+	uint64_t rootfs_propagation;   /* MS_PRIVATE ..., 0 = not given */
+};
+
+/* NULL with ERR_INVALID / ERR_UNSUPPORTED and the path of the member ("linux.resources.memory.limit: ..."). */
+struct oci_spec *oci_spec_parse(const json_t *config, struct err *e) must_check;
+void oci_spec_free(struct oci_spec *s);
+
+int oci_process_parse(const json_t *j, struct oci_process *p, struct err *e) must_check;
+void oci_process_fini(struct oci_process *p);
+int oci_resources_parse(const json_t *j, struct cgroup_limits *l, struct err *e) must_check;
+
+/* The namespace entry of this kind, or NULL: the container shares the caller's. */
+const struct oci_namespace *oci_spec_namespace(const struct oci_spec *s, uint64_t flag);
+
 #endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/own.h"
+#include "os/cgroup_priv.h"
+
+void cgroup_limits_init(struct cgroup_limits *l)
+{
+	*l = (struct cgroup_limits){
+		.memory_bytes = CGROUP_UNSET, .memory_reservation_bytes = CGROUP_UNSET,
+		.memory_swap_bytes = CGROUP_UNSET, .swappiness = CGROUP_UNSET,
+		.cpu_shares = CGROUP_UNSET, .cpu_quota_us = CGROUP_UNSET, .cpu_period_us = CGROUP_UNSET,
+		.pids = CGROUP_UNSET, .blkio_weight = CGROUP_UNSET,
+	};
+}
+
+/* A growing list of settings. */
+struct settings {
+	struct cgroup_setting *out;
+	size_t n;
+};
+
+static struct cgroup_setting *add(struct settings *s, const char *controller, const char *file, bool optional)
+{
+	struct cgroup_setting *x = &s->out[s->n++];
+
+	*x = (struct cgroup_setting){ .controller = controller, .file = file, .optional = optional };
+	return x;
+}
+
+static void add_number(struct settings *s, const char *controller, const char *file, bool optional, int64_t value,
+		       const char *unlimited)
+{
+	if (value == CGROUP_UNSET)
+		return;
+	if (value < 0 && unlimited)
+		snprintf(add(s, controller, file, optional)->value, 96, "%s", unlimited);
+	else
+		snprintf(add(s, controller, file, optional)->value, 96, "%lld", (long long)value);
+}
+
+static void add_text(struct settings *s, const char *controller, const char *file, const char *value)
+{
+	if (value && *value)
+		snprintf(add(s, controller, file, false)->value, 96, "%s", value);
+}
+
+static void v1_settings(const struct cgroup_limits *l, struct settings *s)
+{
+	static const char *const throttle_files[] = {
+		[THROTTLE_READ_BPS] = "blkio.throttle.read_bps_device",
+		[THROTTLE_WRITE_BPS] = "blkio.throttle.write_bps_device",
+		[THROTTLE_READ_IOPS] = "blkio.throttle.read_iops_device",
+		[THROTTLE_WRITE_IOPS] = "blkio.throttle.write_iops_device",
+	};
+
+	add_number(s, "memory", "memory.limit_in_bytes", false, l->memory_bytes, "-1");
+	add_number(s, "memory", "memory.memsw.limit_in_bytes", true, l->memory_swap_bytes, "-1");
+	add_number(s, "memory", "memory.soft_limit_in_bytes", false, l->memory_reservation_bytes, "-1");
+	add_number(s, "memory", "memory.swappiness", true, l->swappiness < 0 ? CGROUP_UNSET : l->swappiness, NULL);
+	if (l->oom_kill_disable)
+		add_number(s, "memory", "memory.oom_control", false, 1, NULL);
+	add_number(s, "cpu", "cpu.shares", false, l->cpu_shares > 0 ? l->cpu_shares : CGROUP_UNSET, NULL);
+	add_number(s, "cpu", "cpu.cfs_period_us", false, l->cpu_period_us > 0 ? l->cpu_period_us : CGROUP_UNSET, NULL);
+	add_number(s, "cpu", "cpu.cfs_quota_us", false, l->cpu_quota_us ? l->cpu_quota_us : CGROUP_UNSET, "-1");
+	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
+	add_number(s, "blkio", "blkio.weight", true, l->blkio_weight > 0 ? l->blkio_weight : CGROUP_UNSET, NULL);
+	add_text(s, "cpuset", "cpuset.cpus", l->cpus);
+	add_text(s, "cpuset", "cpuset.mems", l->mems);
+	for (size_t i = 0; i < l->n_throttles; i++) {
+		const struct cgroup_throttle *t = &l->throttles[i];
+
+		snprintf(add(s, "blkio", throttle_files[t->kind], false)->value, 96, "%u:%u %llu", t->major, t->minor,
+			 (unsigned long long)t->rate);
+	}
+}
+
+/* v1 shares 2..262144 onto v2 weight 1..10000, as the kernel's users agreed on. */
+static int64_t weight_of_shares(int64_t shares)
+{
+	if (shares <= 0)
+		return CGROUP_UNSET;
+	shares = shares < 2 ? 2 : shares > 262144 ? 262144 : shares;
+	return 1 + (shares - 2) * 9999 / 262142;
+}
+
+/* v1: memory and swap together; v2: swap alone. */
+static int64_t v2_swap(const struct cgroup_limits *l)
+{
+	if (l->memory_swap_bytes == CGROUP_UNSET || l->memory_swap_bytes < 0)
+		return l->memory_swap_bytes;
+	if (l->memory_bytes == CGROUP_UNSET || l->memory_bytes < 0)
+		return l->memory_swap_bytes;
+	return l->memory_swap_bytes > l->memory_bytes ? l->memory_swap_bytes - l->memory_bytes : 0;
+}
+
+static void v2_cpu_max(const struct cgroup_limits *l, struct settings *s)
+{
+	int64_t period = l->cpu_period_us > 0 ? l->cpu_period_us : 100000;
+	char *value;
+
+	if ((l->cpu_quota_us == CGROUP_UNSET || l->cpu_quota_us == 0) && l->cpu_period_us <= 0)
+		return;
+	value = add(s, "cpu", "cpu.max", false)->value;
+	if (l->cpu_quota_us > 0)
+		snprintf(value, 96, "%lld %lld", (long long)l->cpu_quota_us, (long long)period);
+	else
+		snprintf(value, 96, "max %lld", (long long)period);
+}
+
+static void v2_settings(const struct cgroup_limits *l, struct settings *s)
+{
+	static const char *const throttle_keys[] = {
+		[THROTTLE_READ_BPS] = "rbps", [THROTTLE_WRITE_BPS] = "wbps",
+		[THROTTLE_READ_IOPS] = "riops", [THROTTLE_WRITE_IOPS] = "wiops",
+	};
+
+	add_number(s, "memory", "memory.max", false, l->memory_bytes, "max");
+	add_number(s, "memory", "memory.swap.max", true, v2_swap(l), "max");
+	add_number(s, "memory", "memory.low", false, l->memory_reservation_bytes, "max");
+	add_number(s, "cpu", "cpu.weight", false, weight_of_shares(l->cpu_shares), NULL);
+	v2_cpu_max(l, s);
+	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
+	if (l->blkio_weight > 0)
+		snprintf(add(s, "io", "io.bfq.weight", true)->value, 96, "%lld", (long long)l->blkio_weight);
+	add_text(s, "cpuset", "cpuset.cpus", l->cpus);
+	add_text(s, "cpuset", "cpuset.mems", l->mems);
+	for (size_t i = 0; i < l->n_throttles; i++) {
+		const struct cgroup_throttle *t = &l->throttles[i];
+
+		snprintf(add(s, "io", "io.max", false)->value, 96, "%u:%u %s=%llu", t->major, t->minor,
+			 throttle_keys[t->kind], (unsigned long long)t->rate);
+	}
+}
+
+size_t cgroup_settings(const struct cgroup_limits *l, int version, struct cgroup_setting out[static CGROUP_SETTINGS_MAX])
+{
+	struct settings s = { out, 0 };
+
+	if (version == 1)
+		v1_settings(l, &s);
+	else
+		v2_settings(l, &s);
+	return s.n;
+}
+
+/* A hierarchy that the container isn't in yet (cpuset): make it and move everything that runs. */
+static int enter_late(struct cgroup *cg, struct hierarchy *h, struct err *e)
+{
+	autojson *pids = cgroup_pids(cg, e);
+	json_t *pid;
+	size_t i;
+
+	if (!pids || hierarchy_make(cg, h, e))
+		return -1;
+	json_array_foreach(pids, i, pid)
+	{
+		char text[24];
+
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(pid));
+		if (cgroup_write(h->dir, "cgroup.procs", text) && errno != ESRCH)
+			return err_set(e, ERR_SYSTEM, errno, "move into cgroup %s%s", h->mount, cg->path);
+	}
+	return 0;
+}
+
+static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct err *e)
+{
+	struct hierarchy *h = cgroup_hierarchy(cg, x->controller);
+
+	if (!h)
+		return x->optional ? 0 : err_set(e, ERR_UNSUPPORTED, 0, "this kernel has no cgroup controller \"%s\"",
+						 x->controller);
+	if (h->dir < 0 && enter_late(cg, h, e))
+		return -1;
+	if (!cgroup_write(h->dir, x->file, x->value))
+		return 0;
+	if (errno == ENOENT && x->optional)
+		return 0;
+	return err_set(e, errno == EINVAL || errno == ERANGE ? ERR_INVALID : ERR_SYSTEM, errno,
+		       "failed to write \"%s\" to %s", x->value, x->file);
+}
+
+int cgroup_apply(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
+{
+	struct cgroup_setting settings[CGROUP_SETTINGS_MAX];
+	size_t n = cgroup_settings(l, cg->version, settings);
+
+	for (size_t i = 0; i < n; i++) {
+		bool swap_first = i + 1 < n && !strcmp(settings[i + 1].file, "memory.memsw.limit_in_bytes");
+
+		/* v1 refuses a memory limit above the present memory+swap limit: raise that one first. */
+		if (swap_first && !cgroup_write(cgroup_dir(cg, "memory"), settings[i].file, settings[i].value))
+			continue;
+		if (swap_first && apply_one(cg, &settings[i + 1], e))
+			return -1;
+		if (apply_one(cg, &settings[i], e))
+			return -1;
+	}
+	return 0;
+}
+
+int cgroup_update(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
+{
+	if (cgroup_apply(cg, l, e))
+		return -1;
+	return l->n_devices ? cgroup_apply_devices(cg, l, e) : 0;
+}
