@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "isolation/hyperv/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/own.h"
+
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP)
+#define FD_PARKING 64 /* descriptors are moved up here before they get their final numbers */
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+static const struct {
+	int resource;
+	rlim_t limit;
+} jail_limits[] = {
+	{ RLIMIT_CORE, 0 },     /* a core dump would hold the guest's memory */
+	{ RLIMIT_NOFILE, 256 }, /* QEMU uses some 40 */
+	{ RLIMIT_NPROC, 64 },   /* vCPU, I/O threads; counted per user */
+	{ RLIMIT_MSGQUEUE, 0 },
+};
+
+/* ---- the child: only system calls from here to exec, the parent may have threads ---- */
+
+static int child_signals(struct err *e)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL))
+		return err_set(e, ERR_SYSTEM, errno, "signal mask");
+	return 0;
+}
+
+/* Descriptor i becomes fds[i]; status stays open, close-on-exec, behind them. */
+static int child_descriptors(const struct jail_options *o, int *status, struct err *e)
+{
+	int parked[JAIL_FDS_MAX];
+
+	for (size_t i = 0; i < o->n_fds; i++) {
+		parked[i] = o->fds[i] < 0 ? -1 : fcntl(o->fds[i], F_DUPFD_CLOEXEC, FD_PARKING);
+		if (o->fds[i] >= 0 && parked[i] < 0)
+			return err_set(e, ERR_SYSTEM, errno, "duplicate a descriptor");
+	}
+	*status = fcntl(*status, F_DUPFD_CLOEXEC, FD_PARKING);
+	if (*status < 0)
+		return err_set(e, ERR_SYSTEM, errno, "duplicate a descriptor");
+	for (size_t i = 0; i < o->n_fds; i++)
+		if (parked[i] >= 0 && dup2(parked[i], (int)i) < 0)
+			return err_set(e, ERR_SYSTEM, errno, "duplicate a descriptor");
+	for (size_t i = 0; i < o->n_fds; i++)
+		if (parked[i] < 0)
+			close((int)i);
+	if (dup2(*status, (int)o->n_fds) < 0)
+		return err_set(e, ERR_SYSTEM, errno, "duplicate a descriptor");
+	*status = (int)o->n_fds;
+	if (fcntl(*status, F_SETFD, FD_CLOEXEC) || syscall(SYS_close_range, *status + 1, ~0u, 0))
+		return err_set(e, ERR_SYSTEM, errno, "close descriptors");
+	return 0;
+}
+
+/* The tree becomes the only mount of this namespace. Nothing of it can be written, no device in it opened. */
+static int child_root(const struct jail_options *o, struct err *e)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return err_set(e, ERR_SYSTEM, errno, "make mounts private");
+	if (mount(o->root_path, o->root_path, NULL, MS_BIND, NULL))
+		return err_set(e, ERR_SYSTEM, errno, "bind %s", o->root_path);
+	if (mount(NULL, o->root_path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL))
+		return err_set(e, ERR_SYSTEM, errno, "make %s read-only", o->root_path);
+	/* The old root lands on top of the new one and is taken off again, with everything below it. */
+	if (chdir(o->root_path) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return err_set(e, ERR_SYSTEM, errno, "change root to %s", o->root_path);
+	if (sethostname("vmwp", 4) || setdomainname("", 0))
+		return err_set(e, ERR_SYSTEM, errno, "set hostname");
+	return 0;
+}
+
+static int child_privileges(const struct jail_options *o, struct err *e)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct nothing[2] = { 0 };
+
+	for (size_t i = 0; i < array_len(jail_limits); i++) {
+		struct rlimit limit = { jail_limits[i].limit, jail_limits[i].limit };
+
+		if (setrlimit((__rlimit_resource_t)jail_limits[i].resource, &limit))
+			return err_set(e, ERR_SYSTEM, errno, "set resource limit %d", jail_limits[i].resource);
+	}
+	for (int cap = 0; cap < 64 && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
+		;
+	/* The raw calls: glibc's would signal the other threads, which this process hasn't got. */
+	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, o->uid, o->uid, o->uid) ||
+	    syscall(SYS_setresuid, o->uid, o->uid, o->uid))
+		return err_set(e, ERR_SYSTEM, errno, "change to user %u", o->uid);
+	if (syscall(SYS_capset, &header, nothing) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_set(e, ERR_SYSTEM, errno, "drop privileges");
+	return 0;
+}
+
+/* vmwp doesn't outlive its monitor. After the change of user, which resets this. */
+static int child_die_with_parent(int status, struct err *e)
+{
+	struct pollfd reader = { .fd = status };
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+		return err_set(e, ERR_SYSTEM, errno, "set parent death signal");
+	/* It may have died before: then nobody reads the status pipe any more. */
+	if (poll(&reader, 1, 0) > 0 && reader.revents & POLLERR)
+		_exit(1);
+	return 0;
+}
+
+static _Noreturn void child_main(const struct jail_options *o, int status)
+{
+	struct err e = { 0 };
+
+	if (!child_signals(&e) && !child_descriptors(o, &status, &e) && !child_root(o, &e) &&
+	    !child_privileges(o, &e) && !child_die_with_parent(status, &e)) {
+		execve(o->program, o->argv, o->envp);
+		err_set(&e, ERR_SYSTEM, errno, "execute %s", o->program);
+	}
+	if (io_write_all(status, &e, sizeof e)) {
+		/* the parent sees that the pipe ended early */
+	}
+	_exit(127);
+}
+
+/* ---- the parent ---- */
+
+int jail_spawn(const struct jail_options *o, pid_t *pid, int *pidfd, struct err *e)
+{
+	struct clone_args args = { .flags = NAMESPACES | CLONE_PIDFD, .exit_signal = SIGCHLD };
+	autoclose int read_end = -1, write_end = -1;
+	struct err failure;
+	int ends[2], fd = -1;
+	ssize_t n;
+	long child;
+
+	if (!o->uid || o->n_fds > JAIL_FDS_MAX)
+		return err_set(e, ERR_INVALID, 0, "vmwp: bad user or too many descriptors");
+	if (pipe2(ends, O_CLOEXEC))
+		return err_set(e, ERR_SYSTEM, errno, "pipe");
+	read_end = ends[0];
+	write_end = ends[1];
+	args.pidfd = (uintptr_t)&fd;
+	child = syscall(SYS_clone3, &args, sizeof args);
+	if (child < 0)
+		return err_set(e, errno == EPERM ? ERR_FORBIDDEN : ERR_SYSTEM, errno, "vmwp: make namespaces");
+	if (!child) {
+		close(read_end);
+		child_main(o, write_end);
+	}
+	close_fd(&write_end);
+	do {
+		n = read(read_end, &failure, sizeof failure);
+	} while (n < 0 && errno == EINTR);
+	if (n) {
+		jail_kill(&fd);
+		if (n != sizeof failure)
+			return err_set(e, ERR_SYSTEM, 0, "vmwp: start failed");
+		*e = failure;
+		return err_prefix(e, "vmwp");
+	}
+	*pid = (pid_t)child;
+	*pidfd = fd;
+	return 0;
+}
+
+void jail_kill(int *pidfd)
+{
+	siginfo_t info;
+
+	if (*pidfd < 0)
+		return;
+	syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
+	while (waitid((idtype_t)P_PIDFD, (id_t)*pidfd, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	close_fd(pidfd);
+}

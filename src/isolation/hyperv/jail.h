@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The launcher of vmwp: a program in namespaces of its own, whose root is a read-only directory tree with nothing in
+ * it but the program and its libraries, as an unprivileged user without any capability.
+ */
+#ifndef SILO_HYPERV_JAIL_H
+#define SILO_HYPERV_JAIL_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct jail_options {
+	const char *root_path; /* becomes "/", read-only, no devices, no set-uid */
+	const char *program;   /* path below it */
+	char *const *argv;
+	char *const *envp;
+	uid_t uid;      /* also the gid; not 0 */
+	const int *fds; /* descriptor i of the program; all others are closed. -1 = not open */
+	size_t n_fds;   /* at most JAIL_FDS_MAX */
+};
+
+#define JAIL_FDS_MAX 16
+
+/**
+ * jail_spawn - start it. The program dies with the calling thread.
+ *
+ * Returns 0 with *pid (as seen by the caller) and *pidfd (owned by the caller) after a successful exec(2); or -1, and
+ * nothing is left: ERR_FORBIDDEN without the rights to make namespaces.
+ */
+int jail_spawn(const struct jail_options *o, pid_t *pid, int *pidfd, struct err *e) must_check;
+
+/* SIGKILL and wait; *pidfd is closed. Nothing happens when it is -1. */
+void jail_kill(int *pidfd);
+
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "isolation/hyperv/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "isolation/hyperv/jail.h"
+#include "isolation/hyperv/vm_launch.h"
+
+#define CLONE_DEADLINE_MS 30000
+#define LAST_WORDS_MAX 1024       /* bytes kept for an error text */
+#define LAST_WORDS_PIPE (16 * 1024) /* what vmwp can say while nobody reads; more is dropped */
+
+struct vm {
+	pid_t pid;
+	int pidfd;
+	int agent;
+	int words; /* read end of vmwp's stderr and of the guest's console */
+	struct qmp qmp;
+	char last_words[LAST_WORDS_MAX + 1];
+};
+
+static struct vm *vm_new(void)
+{
+	struct vm *v = xcalloc(1, sizeof *v);
+
+	v->pidfd = v->agent = v->words = v->qmp.sock = -1;
+	return v;
+}
+
+void vm_free(struct vm *v)
+{
+	if (!v)
+		return;
+	jail_kill(&v->pidfd);
+	qmp_close(&v->qmp);
+	close_fd(&v->agent);
+	close_fd(&v->words);
+	free(v);
+}
+
+int vm_channel(const struct vm *v)
+{
+	return v->agent;
+}
+
+pid_t vm_pid(const struct vm *v)
+{
+	return v->pid;
+}
+
+int vm_pidfd(const struct vm *v)
+{
+	return v->pidfd;
+}
+
+struct qmp *vm_qmp(struct vm *v)
+{
+	return &v->qmp;
+}
+
+/* The guest can write here: nothing but printable characters gets through. */
+static void append_words(struct vm *v, const char *data, size_t n)
+{
+	size_t have = strlen(v->last_words);
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)data[i];
+
+		if (c == '\r')
+			continue;
+		if (have == LAST_WORDS_MAX) {
+			memmove(v->last_words, v->last_words + LAST_WORDS_MAX / 2, LAST_WORDS_MAX / 2);
+			have = LAST_WORDS_MAX / 2;
+		}
+		v->last_words[have++] = c == '\n' || (c >= ' ' && c < 0x7f) ? (char)c : '?';
+	}
+	v->last_words[have] = '\0';
+}
+
+const char *vm_last_words(struct vm *v)
+{
+	char buf[1024];
+	ssize_t n;
+	size_t len;
+
+	/* Bounded, in case somebody keeps writing. */
+	for (int round = 0; round < 64 && (n = read(v->words, buf, sizeof buf)) > 0; round++)
+		append_words(v, buf, (size_t)n);
+	len = strlen(v->last_words);
+	while (len && strchr("\n ", v->last_words[len - 1]))
+		v->last_words[--len] = '\0';
+	return v->last_words;
+}
+
+/* ---- start ---- */
+
+/* Descriptors of the child, closed in the parent when it has them. */
+struct child_fds {
+	int fd[VM_FD_COUNT];
+};
+
+static void child_fds_close(struct child_fds *c)
+{
+	for (size_t i = 0; i < VM_FD_COUNT; i++)
+		if (i != VM_FD_ERR && i != VM_FD_CONSOLE) /* copies of VM_FD_OUT */
+			close_fd(&c->fd[i]);
+}
+
+#define autochild __attribute__((cleanup(child_fds_close))) struct child_fds
+
+static int open_pipe_of_words(struct vm *v, struct child_fds *c, struct err *e)
+{
+	int ends[2];
+
+	/* Non-blocking on both sides: a guest that floods its console must not stop vmwp, nor us. */
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return err_set(e, ERR_SYSTEM, errno, "pipe");
+	v->words = ends[0];
+	c->fd[VM_FD_OUT] = c->fd[VM_FD_ERR] = c->fd[VM_FD_CONSOLE] = ends[1];
+	(void)fcntl(ends[0], F_SETPIPE_SZ, LAST_WORDS_PIPE); /* the default size does as well */
+	return 0;
+}
+
+static int open_pair(int *ours, int *theirs, struct err *e)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		return err_set(e, ERR_SYSTEM, errno, "socketpair");
+	*ours = ends[0];
+	*theirs = ends[1];
+	return 0;
+}
+
+/* A disk must be a regular file: a device node or a FIFO under its name would be somebody's trick. */
+static int open_disk(const char *path, int flags, int *fd, struct err *e)
+{
+	struct stat st;
+
+	if (!path)
+		return 0;
+	*fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (*fd < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	if (fstat(*fd, &st))
+		return err_set(e, ERR_SYSTEM, errno, "stat %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_INVALID, 0, "%s: not a regular file", path);
+	return 0;
+}
+
+static int open_memory(const struct vm_launch *l, int *fd, struct err *e)
+{
+	autofree char *path = xasprintf("%s/" TEMPLATE_MEMORY_FILE, l->template_dir);
+
+	if (l->mode == VM_MODE_COLD)
+		return 0;
+	*fd = l->mode == VM_MODE_TEMPLATE ? fcntl(l->memory, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	return 0;
+}
+
+static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c, struct err *e)
+{
+	c->fd[VM_FD_IN] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (c->fd[VM_FD_IN] < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open /dev/null");
+	if (!strcmp(l->facts->accelerator, "kvm")) {
+		c->fd[VM_FD_KVM] = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+		if (c->fd[VM_FD_KVM] < 0)
+			return err_set(e, ERR_UNAVAILABLE, errno, "open /dev/kvm");
+	}
+	if (open_pipe_of_words(v, c, e) || open_pair(&v->qmp.sock, &c->fd[VM_FD_QMP], e) ||
+	    open_pair(&v->agent, &c->fd[VM_FD_AGENT], e) || open_memory(l, &c->fd[VM_FD_MEMORY], e) ||
+	    open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
+	    open_disk(l->disk_path, O_RDWR, &c->fd[VM_FD_DISK], e))
+		return -1;
+	if (fcntl(v->agent, F_SETFL, O_NONBLOCK))
+		return err_set(e, ERR_SYSTEM, errno, "agent channel");
+	return 0;
+}
+
+static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds *c, struct err *e)
+{
+	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, l->template_dir);
+	char memory[32], kvm[32];
+	char *envp[] = { "PATH=/usr/bin", "HOME=/", "LC_ALL=C", "QEMU_MODULE_DIR=" VMWP_MODULES, "LD_PRELOAD=" VMWP_SHIM,
+			 memory, kvm, NULL };
+	char **argv = vm_args(l->facts, l->mode, l->id, l->image_path, l->disk_path, e);
+	struct jail_options jail = { .root_path = root, .program = VMWP_PROGRAM, .argv = argv, .envp = envp,
+				     .uid = l->uid, .fds = c->fd, .n_fds = VM_FD_COUNT };
+	int rc;
+
+	if (!argv)
+		return -1;
+	snprintf(memory, sizeof memory, "VMWP_MEMORY_FD=%d", VM_FD_MEMORY);
+	snprintf(kvm, sizeof kvm, "VMWP_KVM_FD=%d", VM_FD_KVM);
+	rc = jail_spawn(&jail, &v->pid, &v->pidfd, e);
+	vm_args_free(argv);
+	return rc;
+}
+
+/* Add what QEMU said to an error that it caused. */
+static void explain(struct vm *v, struct err *e)
+{
+	const char *words = vm_last_words(v);
+	struct err plain = *e;
+
+	if (*words)
+		err_set(e, plain.kind, 0, "%.200s: %s", plain.msg, words + (strlen(words) > 280 ? strlen(words) - 280 : 0));
+}
+
+struct vm *vm_launch(const struct vm_launch *l, struct err *e)
+{
+	autochild c;
+	struct vm *v = vm_new();
+	int sock;
+
+	for (size_t i = 0; i < VM_FD_COUNT; i++)
+		c.fd[i] = -1;
+	if (open_all(v, l, &c, e) || spawn(v, l, &c, e)) {
+		vm_free(v);
+		return NULL;
+	}
+	child_fds_close(&c); /* so that QEMU's end is seen as an end of file */
+	sock = take_fd(&v->qmp.sock);
+	if (qmp_open(&v->qmp, sock, l->deadline_ms, e)) {
+		explain(v, e);
+		vm_free(v);
+		return NULL;
+	}
+	return v;
+}
+
+/* ---- restore ---- */
+
+int vm_migration_capabilities(struct qmp *q, struct err *e)
+{
+	json_t *arguments = json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "x-ignore-shared",
+				      "state", 1, "capability", "events", "state", 1);
+
+	return qmp_call(q, "migrate-set-capabilities", arguments, -1, NULL, e);
+}
+
+int vm_migration_wait(struct qmp *q, struct err *e)
+{
+	for (;;) {
+		autojson *event = qmp_wait_event(q, "MIGRATION", e);
+		const char *status;
+
+		if (!event)
+			return -1;
+		status = json_str(json_object_get(event, "data"), "status", "");
+		if (!strcmp(status, "completed"))
+			return 0;
+		if (!strcmp(status, "failed") || !strcmp(status, "cancelled"))
+			return err_set(e, ERR_SYSTEM, 0, "QEMU can't save or restore the state of the VM");
+	}
+}
+
+static int restore(struct vm *v, const char *template_dir, struct err *e)
+{
+	autofree char *path = xasprintf("%s/" TEMPLATE_STATE_FILE, template_dir);
+	autoclose int state = open(path, O_RDONLY | O_CLOEXEC);
+	struct qmp *q = &v->qmp;
+
+	if (state < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	if (vm_migration_capabilities(q, e) ||
+	    qmp_call(q, "getfd", json_pack("{s:s}", "fdname", "state"), state, NULL, e) ||
+	    qmp_call(q, "migrate-incoming", json_pack("{s:s}", "uri", "fd:state"), -1, NULL, e) ||
+	    vm_migration_wait(q, e))
+		return -1;
+	return qmp_call(q, "cont", NULL, -1, NULL, e);
+}
+
+struct vm *vm_clone(const struct vm_options *o, struct err *e)
+{
+	struct vm_facts facts;
+	struct vm_launch launch = {
+		.facts = &facts,
+		.mode = o->cold ? VM_MODE_COLD : VM_MODE_CLONE,
+		.template_dir = o->template_dir,
+		.id = o->id,
+		.uid = o->uid,
+		.image_path = o->image_path,
+		.disk_path = o->disk_path,
+		.memory = -1,
+		.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS,
+	};
+	struct vm *v;
+
+	if (facts_load(o->template_dir, &facts, e))
+		return NULL;
+	v = vm_launch(&launch, e);
+	if (v && !o->cold && restore(v, o->template_dir, e)) {
+		explain(v, e);
+		vm_free(v);
+		v = NULL;
+	}
+	facts_fini(&facts);
+	/* Nothing more is asked: the less a guest can make us read, the better. */
+	if (v)
+		qmp_close(&v->qmp);
+	else
+		err_prefix(e, "start the virtual machine");
+	return v;
+}
