@@ -59,7 +59,7 @@ struct monitor {
 /* Bundle, log, sandbox, container. On failure what was made stays for monitor_clean(). */
 int monitor_launch(struct monitor *m, struct err *e) must_check;
 /* Let init go. ERR_NO_COMMAND, ERR_NOT_EXECUTABLE, ... */
-int monitor_start(struct monitor *m, struct err *e) must_check;
+int monitor_release(struct monitor *m, struct err *e) must_check;
 /* Delete container and sandbox. */
 void monitor_clean(struct monitor *m);
 

@@ -108,7 +108,7 @@ int monitor_launch(struct monitor *m, struct err *e)
 	return 0;
 }
 
-int monitor_start(struct monitor *m, struct err *e)
+int monitor_release(struct monitor *m, struct err *e)
 {
 	struct timespec now;
 

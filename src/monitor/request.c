@@ -49,7 +49,7 @@ static int op_start(struct call *c, struct err *e)
 {
 	struct monitor *m = c->m;
 
-	if (monitor_start(m, e)) {
+	if (monitor_release(m, e)) {
 		monitor_failed(m, e);
 		m->over = true;
 		return -1;
