@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "isolation/hyperv/guest_docs.h"
+
+static json_t *parse(const char *text)
+{
+	struct err e;
+	json_t *j = json_parse(text, strlen(text), "test", &e);
+
+	assert_non_null(j);
+	return j;
+}
+
+static void test_config(void **state)
+{
+	struct err e;
+	autojson *config = parse("{\"hooks\":{},\"process\":{\"args\":[\"a\"],\"apparmorProfile\":\"x\"},"
+				 "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"}],"
+				 "\"linux\":{\"cgroupsPath\":\"/x/y\",\"namespaces\":[{\"type\":\"pid\"},"
+				 "{\"type\":\"network\",\"path\":\"/proc/1/ns/net\"},{\"type\":\"mount\"}],"
+				 "\"resources\":{\"pids\":{\"limit\":5}}}}");
+	autojson *before = json_deep_copy(config);
+	autojson *guest = guest_config(config, "abc", &e);
+	autojson *expected = parse("{\"process\":{\"args\":[\"a\"]},"
+				   "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"}],"
+				   "\"linux\":{\"cgroupsPath\":\"/silo/abc\",\"namespaces\":[{\"type\":\"pid\"},"
+				   "{\"type\":\"mount\"}],\"resources\":{\"pids\":{\"limit\":5}}}}");
+
+	assert_non_null(guest);
+	assert_true(json_equal(guest, expected));
+	assert_true(json_equal(config, before));
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *config, *msg;
+	} cases[] = {
+		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/srv\"}]}",
+		  "bind mounts into a hyperv container are not supported yet: /srv" },
+		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"none\",\"source\":\"/srv\",\"options\":[\"rbind\"]}]}",
+		  "bind mounts into a hyperv container are not supported yet: /srv" },
+		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"nfs\",\"source\":\"h:/srv\"}]}",
+		  "a hyperv container has no file system of type \"nfs\" for /d" },
+		{ "{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\"}]}}",
+		  "devices of the host in a hyperv container are not supported yet: /dev/kvm" },
+		{ "{\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}]}}",
+		  "a hyperv container can't share the pid namespace of the host or of another container" },
+	};
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autojson *config = parse(cases[i].config);
+		struct err e;
+
+		assert_null(guest_config(config, "abc", &e));
+		assert_int_equal(e.kind, ERR_UNSUPPORTED);
+		assert_string_equal(e.msg, cases[i].msg);
+	}
+}
+
+static void test_silo(void **state)
+{
+	struct err e;
+	char path[] = "/tmp/test-guest-docs-XXXXXX";
+	int fd = mkstemp(path);
+	struct bundle_file files[] = { { "/etc/hosts", path, NULL }, { "/etc/hostname", NULL, "h\n" } };
+	struct bundle b = { .id = "abc",
+			    .isolation = "hyperv",
+			    .files = files,
+			    .n_files = 2,
+			    .init_path = "/usr/libexec/silo/silo-init",
+			    .seccomp = (unsigned char *)"\1\2\3\4",
+			    .seccomp_bytes = 4 };
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_write_all(fd, "127.0.0.1 localhost\n", 20), 0);
+	autojson *silo = guest_silo(&b, &e);
+	autojson *expected = parse(
+		"{\"id\":\"abc\",\"isolation\":\"process\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
+		"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"},"
+		"{\"destination\":\"/etc/hostname\",\"data\":\"h\\n\"}],\"seccomp_data\":\"AQIDBA==\",\"init\":\"/silo-init\"}");
+
+	assert_true(json_equal(silo, expected));
+	assert_int_equal(io_write_all(fd, "\xff\xfe", 2), 0);
+	assert_null(guest_silo(&b, &e));
+	assert_int_equal(e.kind, ERR_INVALID);
+	unlink(path);
+	assert_null(guest_silo(&b, &e));
+	close_fd(&fd);
+}
+
+/* RFC 4648, section 10 */
+static void test_base64(void **state)
+{
+	static const char *const cases[][2] = { { "", "" },	     { "f", "Zg==" },	      { "fo", "Zm8=" },
+						{ "foo", "Zm9v" },   { "foob", "Zm9vYg==" },  { "fooba", "Zm9vYmE=" },
+						{ "foobar", "Zm9vYmFy" } };
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autofree char *text = base64_encode((const unsigned char *)cases[i][0], strlen(cases[i][0]));
+
+		assert_string_equal(text, cases[i][1]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_silo),
+		cmocka_unit_test(test_base64),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
