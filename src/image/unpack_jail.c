@@ -57,11 +57,14 @@ static int enter_target(struct err *e)
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
 	int tree;
 
+	/* Through the working directory, which unshare() carries over into the new namespace; an fd stays in the old. */
+	if (fchdir(UNPACK_TARGET_FD))
+		return err_set(e, ERR_SYSTEM, errno, "target directory");
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS))
 		return err_set(e, ERR_SYSTEM, errno, "unshare");
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return err_set(e, ERR_SYSTEM, errno, "private mounts");
-	tree = (int)syscall(SYS_open_tree, UNPACK_TARGET_FD, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	tree = (int)syscall(SYS_open_tree, AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree < 0)
 		return err_set(e, ERR_SYSTEM, errno, "open_tree");
 	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) && errno != ENOSYS)

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The parent's side of silo-unpack. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "image/beneath.h"
+#include "image/store.h"
+
+#define RESERVE_BYTES (256 * MIB) /* never fill the disk to the brim */
+
+/* A running helper and what it has said. */
+struct helper {
+	pid_t pid;
+	int records;
+	struct unpack_limits limits;
+	char **paths;
+	size_t n_paths, cap_paths;
+	struct unpack_result result;
+};
+
+/* What the file system can take, at most what a layer may have. */
+static uint64_t space(int dir)
+{
+	struct statvfs vfs;
+	uint64_t free_bytes;
+
+	if (fstatvfs(dir, &vfs))
+		return UNPACK_LAYER_BYTES;
+	free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+	free_bytes = free_bytes > RESERVE_BYTES ? free_bytes - RESERVE_BYTES : 0;
+	return free_bytes < UNPACK_LAYER_BYTES ? free_bytes : UNPACK_LAYER_BYTES;
+}
+
+static int spawn(const char *program, char *const *argv, int in, int out, int dir, pid_t *pid)
+{
+	char *const env[] = { NULL };
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int rc;
+
+	sigemptyset(&none);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, in, 0);
+	posix_spawn_file_actions_adddup2(&fa, out, 1);
+	posix_spawn_file_actions_adddup2(&fa, dir, UNPACK_TARGET_FD);
+	rc = posix_spawn(pid, program, &fa, &attr, argv, env);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&attr);
+	return rc;
+}
+
+static int helper_start(struct image_store *s, enum unpack_mode mode, int in, int dir, struct helper *h, struct err *e)
+{
+	bool layer = mode == UNPACK_LAYER;
+	char entries[24], bytes[24];
+	char *const argv[] = { "silo-unpack", layer ? "layer" : "archive", entries, bytes, NULL };
+	int pipe_fds[2], rc;
+
+	h->limits = (struct unpack_limits){ layer ? UNPACK_LAYER_ENTRIES : UNPACK_ARCHIVE_ENTRIES, space(dir) };
+	snprintf(entries, sizeof(entries), "%llu", (unsigned long long)h->limits.entries);
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)h->limits.bytes);
+	if (pipe2(pipe_fds, O_CLOEXEC))
+		return err_set(e, ERR_SYSTEM, errno, "pipe");
+	rc = spawn(s->o.unpack_path, argv, in, pipe_fds[1], dir, &h->pid);
+	close(pipe_fds[1]);
+	h->records = pipe_fds[0];
+	return rc ? err_set(e, ERR_SYSTEM, rc, "%s", s->o.unpack_path) : 0;
+}
+
+/* The helper decodes hostile bytes: what it says is checked like any other input. */
+static int record_opaque(struct helper *h, const char *path, struct err *e)
+{
+	if (h->n_paths >= h->limits.entries)
+		return err_set(e, ERR_LIMIT, 0, "too many opaque directories");
+	if (h->n_paths == h->cap_paths) {
+		h->cap_paths = h->cap_paths ? 2 * h->cap_paths : 64;
+		h->paths = xrealloc(h->paths, h->cap_paths * sizeof(*h->paths));
+	}
+	h->paths[h->n_paths++] = xstrdup(path);
+	return 0;
+}
+
+/* One record. Returns 1 after the result, 0 for more to come, -1. */
+static int record_next(struct helper *h, struct err *e)
+{
+	char payload[UNPACK_PATH_MAX + 1];
+	struct unpack_record head;
+
+	if (io_read_full(h->records, &head, sizeof(head)))
+		return err_set(e, ERR_SYSTEM, 0, "silo-unpack ended without a result");
+	if (head.length > UNPACK_PATH_MAX || io_read_full(h->records, payload, head.length))
+		return err_set(e, ERR_SYSTEM, 0, "silo-unpack: bad record");
+	payload[head.length] = '\0';
+	if (head.type == UNPACK_OPAQUE)
+		return record_opaque(h, payload, e);
+	if (head.type == UNPACK_RESULT && head.length == sizeof(h->result)) {
+		memcpy(&h->result, payload, sizeof(h->result));
+		h->result.diff_id[DIGEST_MAX - 1] = '\0';
+		return digest_check(h->result.diff_id) ? 1 : err_set(e, ERR_SYSTEM, 0, "silo-unpack: bad digest");
+	}
+	if (head.type == UNPACK_ERROR && head.length == sizeof(struct err)) {
+		struct err sent;
+
+		memcpy(&sent, payload, sizeof(sent));
+		sent.msg[sizeof(sent.msg) - 1] = '\0';
+		return err_set(e, sent.kind == ERR_INVALID || sent.kind == ERR_LIMIT ? sent.kind : ERR_SYSTEM, 0, "%s",
+			       sent.msg);
+	}
+	return err_set(e, ERR_SYSTEM, 0, "silo-unpack: unknown record");
+}
+
+static int helper_read(struct helper *h, struct err *e)
+{
+	int rc;
+
+	while ((rc = record_next(h, e)) == 0)
+		;
+	return rc < 0 ? -1 : 0;
+}
+
+static void helper_end(struct helper *h)
+{
+	for (size_t i = 0; i < h->n_paths; i++)
+		own_free(&h->paths[i]);
+	own_free(&h->paths);
+	close_fd(&h->records);
+	if (h->pid <= 0)
+		return;
+	/* It has ended, or it must: its result isn't wanted any more. */
+	kill(h->pid, SIGKILL);
+	while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	h->pid = 0;
+}
+
+/* trusted.* xattrs need CAP_SYS_ADMIN in the initial user namespace, which the helper gave up. */
+static int mark_opaque(int dir, struct helper *h, struct err *e)
+{
+	for (size_t i = 0; i < h->n_paths; i++) {
+		autoclose int fd = beneath_open(dir, *h->paths[i] ? h->paths[i] : ".", O_RDONLY | O_DIRECTORY);
+
+		if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+			continue; /* replaced by a later entry */
+		if (fd < 0 || fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0))
+			return err_set(e, ERR_SYSTEM, errno, "opaque directory %.200s", h->paths[i]);
+	}
+	return 0;
+}
+
+int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
+{
+	struct helper h = { .records = -1 };
+	int rc = helper_start(s, UNPACK_ARCHIVE, fd, dir, &h, e) || helper_read(&h, e);
+
+	helper_end(&h);
+	return rc ? -1 : 0;
+}
+
+/* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
+static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *expected, struct layer *l, struct helper *h,
+			   struct err *e)
+{
+	if (helper_start(s, UNPACK_LAYER, fd, dir, h, e) || digest_of_file(fd, l->blob, &l->blob_bytes, e))
+		return -1;
+	if (*expected && strcmp(expected, l->blob))
+		return err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", expected, l->blob);
+	if (helper_read(h, e) || mark_opaque(dir, h, e))
+		return -1;
+	if (*l->diff_id && strcmp(l->diff_id, h->result.diff_id))
+		return err_set(e, ERR_INVALID, 0, "expected %s, got %s", l->diff_id, h->result.diff_id);
+	memcpy(l->diff_id, h->result.diff_id, sizeof(l->diff_id));
+	l->file_bytes = h->result.file_bytes;
+	return 0;
+}
+
+int layer_unpack(struct work *w, int fd, const char *expected, struct layer *l, struct err *e)
+{
+	struct helper h = { .records = -1 };
+	char diff[40];
+	int rc;
+
+	snprintf(l->dir, sizeof(l->dir), "layer%u", __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED));
+	snprintf(diff, sizeof(diff), "%s/diff", l->dir);
+	if (mkdirat(w->fd, l->dir, 0700) || mkdirat(w->fd, diff, 0755))
+		return err_set(e, ERR_SYSTEM, errno, "layer directory");
+	autoclose int dir = openat(w->fd, diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* Whatever the umask: an archive without an entry for its root gets Docker's mode. */
+	if (dir < 0 || fchmod(dir, 0755))
+		return err_set(e, ERR_SYSTEM, errno, "layer directory");
+	rc = unpack_and_hash(w->store, fd, dir, expected, l, &h, e);
+	helper_end(&h);
+	return rc;
+}
+
+bool layer_known(struct image_store *s, const char *chain)
+{
+	autojson *rows = db_rows(s->db, NULL, "SELECT 1 FROM image_layers WHERE chain = ?", "s", chain);
+
+	return json_array_size(rows) > 0;
+}
