@@ -29,6 +29,8 @@ struct monitor {
 	struct loop_io *orphan_timer; /* nobody has connected yet */
 	struct loop_io *kill_timer;   /* shutdown: how long the kill may take */
 	struct loop_io *flush_timer;  /* how long watchers may take to read the end */
+	struct loop_io *trim_timer;   /* memory is given back when it has become quiet ... */
+	bool trim;                    /* ... as the last thing before waiting */
 
 	/* the container */
 	struct bundle *bundle;
@@ -81,6 +83,8 @@ void monitor_session_owner(struct monitor *m, struct session_owner *owner);
 void monitor_failed(struct monitor *m, const struct err *why);
 /* The container has ended, or is given up (error != NULL). */
 void monitor_ended(struct monitor *m, int exit_code, const char *error);
+/* A request has been served: give memory back soon, but not on anybody's time. */
+void monitor_trim_soon(struct monitor *m);
 /* Kill everything; the end comes as an event. */
 void monitor_shutdown(struct monitor *m);
 json_t *monitor_exit_event(const struct monitor *m);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From a bundle to a container whose init waits, and back. */
 #include <fcntl.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -118,8 +117,6 @@ int monitor_release(struct monitor *m, struct err *e)
 		return -1;
 	now = time_now();
 	time_format(&now, m->started_at);
-	/* Building the container took far more memory than keeping it will. */
-	malloc_trim(0);
 	return 0;
 }
 

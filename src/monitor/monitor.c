@@ -3,7 +3,6 @@
 #include "monitor/monitor.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,12 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "monitor/core.h"
+#include "monitor/memory.h"
 
 #define ORPHAN_MS (60 * 1000) /* silod connects at once after the spawn, or is dead */
 #define KILL_MS   (10 * 1000) /* SIGKILL must have worked by then */
 #define FLUSH_MS  (2 * 1000)  /* for watchers to read the last events */
+#define TRIM_MS   200
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
@@ -236,6 +237,20 @@ static void on_nobody_came(void *arg, uint32_t events unused_arg)
 		monitor_shutdown(m);
 }
 
+static void on_trim(void *arg, uint32_t events unused_arg)
+{
+	struct monitor *m = arg;
+
+	m->trim_timer = NULL;
+	m->trim = true;
+}
+
+void monitor_trim_soon(struct monitor *m)
+{
+	if (!m->trim_timer)
+		m->trim_timer = loop_timer(m->loop, TRIM_MS, on_trim, m, NULL);
+}
+
 static void on_flush_expired(void *arg, uint32_t events unused_arg)
 {
 	struct monitor *m = arg;
@@ -284,6 +299,7 @@ static void monitor_close(struct monitor *m)
 	loop_remove(&m->orphan_timer);
 	loop_remove(&m->kill_timer);
 	loop_remove(&m->flush_timer);
+	loop_remove(&m->trim_timer);
 	peers_fini(&m->peers);
 	if (m->bundle)
 		bundle_free(m->bundle);
@@ -327,9 +343,12 @@ int monitor_run(const struct monitor_options *o, struct err *e)
 
 	if (rc == 0 && monitor_launch(m, &why))
 		monitor_failed(m, &why);
-	malloc_trim(0);
-	while (rc == 0 && monitor_round(m))
+	while (rc == 0 && monitor_round(m)) {
+		if (m->trim)
+			memory_trim();
+		m->trim = false;
 		rc = loop_once(m->loop, -1, e) < 0 ? -1 : 0;
+	}
 	monitor_close(m);
 	return rc;
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What silod asks for: one table from `op` to the event of life that it is and to its handler. */
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "base/log.h"
 #include "base/msg.h"
 #include "base/own.h"
 #include "monitor/core.h"
@@ -238,6 +236,7 @@ void monitor_request(void *arg, struct peer *p, const json_t *request, int *fds,
 	autojson *answer = c.answer ? c.answer : msg_error(&err);
 
 	peer_send(p, answer);
+	monitor_trim_soon(c.m);
 	/* A watcher that comes after the end has missed the event. */
 	if (c.new_watch && c.m->state == LIFE_STOPPED && *c.m->finished_at && !c.m->failure.kind) {
 		autojson *event = monitor_exit_event(c.m);
