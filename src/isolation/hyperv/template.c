@@ -91,9 +91,12 @@ static int publish(const char *build, const char *path, const char *vm_dir, stru
 	/* One of the same name doesn't fit (we have looked), it is in the way. */
 	if (io_remove_tree(AT_FDCWD, path, e))
 		return -1;
+	/* Everything of it is on the disk before its name is: a power cut leaves all or nothing. */
+	if (parent < 0 || syncfs(parent))
+		return err_set(e, ERR_SYSTEM, errno, "sync %s", vm_dir);
 	if (rename(build, path))
 		return err_set(e, ERR_SYSTEM, errno, "rename %s", build);
-	if (parent >= 0 && fsync(parent))
+	if (fsync(parent))
 		return err_set(e, ERR_SYSTEM, errno, "fsync %s", vm_dir);
 	return 0;
 }

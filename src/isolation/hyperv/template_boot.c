@@ -34,8 +34,8 @@ static const struct attempt {
 	int deadline_ms; /* from start of QEMU to the agent's first frame */
 } attempts[] = {
 	/* A KVM that works boots in well under a second; one that doesn't spins for ever (nested in some clouds). */
-	{ "kvm", "host", 8000 },
-	{ "kvm", "host,-arch-capabilities", 8000 }, /* refused MSR on some nested hypervisors */
+	{ "kvm", "host", 6000 },
+	{ "kvm", "host,-arch-capabilities", 6000 }, /* refused MSR on some nested hypervisors */
 	/* -smap: Wine in the guest makes QEMU 7.2's emulation of it oops the kernel. */
 	{ "tcg", "max,-smap", 120000 },
 };

@@ -87,6 +87,16 @@ static void append_words(struct vm *v, const char *data, size_t n)
 	v->last_words[have] = '\0';
 }
 
+/* QEMU always says this; it would only mislead whoever reads an error. */
+static void drop_hub_warning(char *words)
+{
+	static const char warning[] = "vmwp: warning: hub 0 is not connected to host network\n";
+	char *at = strstr(words, warning);
+
+	if (at)
+		memmove(at, at + sizeof warning - 1, strlen(at + sizeof warning - 1) + 1);
+}
+
 const char *vm_last_words(struct vm *v)
 {
 	char buf[1024];
@@ -96,6 +106,7 @@ const char *vm_last_words(struct vm *v)
 	/* Bounded, in case somebody keeps writing. */
 	for (int round = 0; round < 64 && (n = read(v->words, buf, sizeof buf)) > 0; round++)
 		append_words(v, buf, (size_t)n);
+	drop_hub_warning(v->last_words);
 	len = strlen(v->last_words);
 	while (len && strchr("\n ", v->last_words[len - 1]))
 		v->last_words[--len] = '\0';
