@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a request may ask for. Everything that isn't there yet is refused by name: an option that is quietly ignored
+ * would be a container less confined, or less capable, than its user believes. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/sysinfo.h>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "engine/body.h"
+#include "engine/signals.h"
+#include "engine/spec.h"
+
+static bool given(const json_t *j)
+{
+	switch (j ? json_typeof(j) : JSON_NULL) {
+	case JSON_STRING:
+		return json_string_length(j) > 0;
+	case JSON_ARRAY:
+		return json_array_size(j) > 0;
+	case JSON_OBJECT:
+		return json_object_size(j) > 0;
+	case JSON_INTEGER:
+		return json_integer_value(j) != 0;
+	case JSON_TRUE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool body_is_port(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	const char *rest = text + digits;
+
+	if (digits == 0 || digits > 5 || atoi(text) > 65535)
+		return false;
+	if (*rest == '-') {
+		size_t more = strspn(rest + 1, "0123456789");
+
+		if (more == 0 || more > 5 || atoi(rest + 1) > 65535)
+			return false;
+		rest += 1 + more;
+	}
+	return !*rest || strcasecmp(rest, "/tcp") == 0 || strcasecmp(rest, "/udp") == 0 || strcasecmp(rest, "/sctp") == 0;
+}
+
+static int check_env(const json_t *env, struct err *e)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)env, i, entry) {
+		const char *text = json_string_value(entry);
+
+		if (!*text || *text == '=')
+			return err_set(e, ERR_INVALID, 0, "invalid environment variable: %s", text);
+	}
+	return 0;
+}
+
+static bool is_hostname(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
+			return false;
+	}
+	return n <= 64;
+}
+
+int body_check_config(const json_t *config, struct err *e)
+{
+	const char *dir = json_str(config, "WorkingDir", ""), *name = json_str(config, "Hostname", "");
+	const char *key;
+	json_t *value;
+
+	if (*dir && *dir != '/')
+		return err_set(e, ERR_INVALID, 0, "the working directory '%s' is invalid, it needs to be an absolute path", dir);
+	if (!is_hostname(name))
+		return err_set(e, ERR_INVALID, 0, "invalid hostname format: %s", name);
+	if (!is_hostname(json_str(config, "Domainname", "")))
+		return err_set(e, ERR_INVALID, 0, "invalid domainname format: %s", json_str(config, "Domainname", ""));
+	if (signal_parse(json_str(config, "StopSignal", ""), 1, e) < 0)
+		return -1;
+	json_object_foreach(json_object_get(config, "ExposedPorts"), key, value) {
+		if (!body_is_port(key))
+			return err_set(e, ERR_INVALID, 0, "invalid port specification: \"%s\"", key);
+	}
+	return check_env(json_object_get(config, "Env"), e);
+}
+
+/* Given and not there yet: refused with this text. */
+static const struct {
+	const char *key, *what;
+} refused[] = {
+	{ "PortBindings", "publishing ports (-p)" },
+	{ "PublishAllPorts", "publishing ports (-P)" },
+	{ "Links", "links (--link)" },
+	{ "VolumesFrom", "volumes of other containers (--volumes-from)" },
+	{ "VolumeDriver", "volume drivers (--volume-driver)" },
+	{ "StorageOpt", "storage options (--storage-opt)" },
+	{ "Devices", "host devices (--device)" },
+	{ "DeviceCgroupRules", "device rules (--device-cgroup-rule)" },
+	{ "DeviceRequests", "device requests (--gpus)" },
+	{ "CgroupParent", "a parent cgroup (--cgroup-parent)" },
+	{ "Cgroup", "sharing a cgroup" },
+	{ "BlkioWeightDevice", "block I/O limits per device" },
+	{ "BlkioDeviceReadBps", "block I/O limits per device" },
+	{ "BlkioDeviceWriteBps", "block I/O limits per device" },
+	{ "BlkioDeviceReadIOps", "block I/O limits per device" },
+	{ "BlkioDeviceWriteIOps", "block I/O limits per device" },
+	{ "CpuRealtimePeriod", "real-time CPU limits" },
+	{ "CpuRealtimeRuntime", "real-time CPU limits" },
+	{ "MaskedPaths", "a list of masked paths" },
+	{ "ReadonlyPaths", "a list of read-only paths" },
+};
+
+/* Options with a closed set of values. */
+static const struct {
+	const char *key, *option;
+	const char *values[6];
+} choices[] = {
+	{ "NetworkMode", "network", { "bridge", "none", "host", "nat" } },
+	{ "IpcMode", "ipc", { "private", "shareable", "none" } },
+	{ "PidMode", "pid", { "", "private" } },
+	{ "UTSMode", "uts", { "", "private" } },
+	{ "UsernsMode", "userns", { "", "host" } },
+	{ "CgroupnsMode", "cgroupns", { "private" } },
+};
+
+static int check_choices(const json_t *host, struct err *e)
+{
+	for (size_t i = 0; i < array_len(choices); i++) {
+		const char *value = json_str(host, choices[i].key, "");
+		bool known = false;
+
+		for (size_t k = 0; k < array_len(choices[i].values) && choices[i].values[k]; k++)
+			known |= strcmp(value, choices[i].values[k]) == 0;
+		if (!known && i == 0 && !str_starts(value, "container:"))
+			return err_set(e, ERR_NOT_FOUND, 0, "network %s not found", value);
+		if (!known)
+			return err_set(e, ERR_UNSUPPORTED, 0, "--%s=%s is not supported yet by Silo", choices[i].option,
+				       value);
+	}
+	return 0;
+}
+
+static int check_restart(const json_t *host, struct err *e)
+{
+	static const char *const names[] = { "no", "always", "unless-stopped", "on-failure" };
+	const json_t *policy = json_object_get(host, "RestartPolicy");
+	const char *name = json_str(policy, "Name", "no");
+	int64_t retries = json_int(policy, "MaximumRetryCount", 0);
+	bool known = false;
+
+	for (size_t i = 0; i < array_len(names); i++)
+		known |= strcmp(name, names[i]) == 0;
+	if (!known)
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or "
+			       "'unless-stopped'",
+			       name);
+	if (retries && strcmp(name, "on-failure") != 0)
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid restart policy: maximum retry count can only be used with 'on-failure'");
+	if (retries < 0)
+		return err_set(e, ERR_INVALID, 0, "invalid restart policy: maximum retry count cannot be negative");
+	if (json_bool(host, "AutoRemove", false) && strcmp(name, "no") != 0)
+		return err_set(e, ERR_INVALID, 0, "can't create 'AutoRemove' container with restart policy");
+	return 0;
+}
+
+static int check_log(const json_t *host, struct err *e)
+{
+	const json_t *log = json_object_get(host, "LogConfig");
+	const char *type = json_str(log, "Type", ""), *key;
+	json_t *value;
+	int64_t bytes;
+
+	if (strcmp(type, "none") != 0 && strcmp(type, "json-file") != 0)
+		return err_set(e, ERR_INVALID, 0, "logger: no log driver named '%s' is registered", type);
+	json_object_foreach(json_object_get(log, "Config"), key, value) {
+		const char *text = json_is_string(value) ? json_string_value(value) : "";
+
+		if (strcmp(key, "max-size") == 0) {
+			if (spec_parse_size(text, &bytes) < 0 || bytes <= 0)
+				return err_set(e, ERR_INVALID, 0, "invalid value for max-size: %s", text);
+		} else if (strcmp(key, "max-file") == 0) {
+			if (atoi(text) < 1 || atoi(text) > 1000)
+				return err_set(e, ERR_INVALID, 0, "max-file cannot be less than 1");
+		} else {
+			return err_set(e, ERR_INVALID, 0, "unknown log opt '%s' for %s log driver", key, type);
+		}
+	}
+	return 0;
+}
+
+static int check_memory(const json_t *host, struct err *e)
+{
+	int64_t memory = json_int(host, "Memory", 0), swap = json_int(host, "MemorySwap", 0);
+	int64_t reserved = json_int(host, "MemoryReservation", 0);
+
+	if (memory < 0 || (memory > 0 && memory < (int64_t)(6 * MIB)))
+		return err_set(e, ERR_INVALID, 0, "Minimum memory limit allowed is 6MB");
+	if (memory > 0 && swap > 0 && swap < memory)
+		return err_set(e, ERR_INVALID, 0,
+			       "Minimum memoryswap limit should be larger than memory limit, see usage");
+	if (memory == 0 && swap > 0)
+		return err_set(e, ERR_INVALID, 0, "You should always set the Memory limit when using Memoryswap limit, see usage");
+	if (reserved < 0 || (reserved > 0 && reserved < (int64_t)(6 * MIB)))
+		return err_set(e, ERR_INVALID, 0, "Minimum memory reservation allowed is 6MB");
+	if (memory > 0 && reserved > memory)
+		return err_set(e, ERR_INVALID, 0,
+			       "Minimum memory limit can not be less than memory reservation limit, see usage");
+	if (json_int(host, "ShmSize", 0) < 0)
+		return err_set(e, ERR_INVALID, 0, "SHM size can not be less than 0");
+	return 0;
+}
+
+static int check_cpu(const json_t *host, struct err *e)
+{
+	int64_t nano = json_int(host, "NanoCpus", 0), quota = json_int(host, "CpuQuota", 0);
+	int64_t period = json_int(host, "CpuPeriod", 0), oom = json_int(host, "OomScoreAdj", 0);
+	int cpus = get_nprocs();
+
+	if (nano < 0 || nano > (int64_t)cpus * 1000000000)
+		return err_set(e, ERR_INVALID, 0,
+			       "range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", cpus, cpus);
+	if (nano > 0 && (quota || period))
+		return err_set(e, ERR_INVALID, 0,
+			       "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set");
+	if (period && (period < 1000 || period > 1000000))
+		return err_set(e, ERR_INVALID, 0, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+	if (quota > 0 && quota < 1000)
+		return err_set(e, ERR_INVALID, 0, "CPU cfs quota can not be less than 1ms (i.e. 1000)");
+	if (oom < -1000 || oom > 1000)
+		return err_set(e, ERR_INVALID, 0, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
+			       (long long)oom);
+	return 0;
+}
+
+static int check_caps(const json_t *host, const char *key, struct err *e)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(host, key), i, entry) {
+		char cap[32];
+
+		if (spec_cap_name(json_string_value(entry), cap) < 0)
+			return err_set(e, ERR_INVALID, 0, "invalid %s: unknown capability: \"%s\"", key,
+				       json_string_value(entry));
+	}
+	return 0;
+}
+
+/* Values of --security-opt that Silo knows; the others are refused. Both separators: old clients send a colon. */
+static int check_security(const json_t *host, struct err *e)
+{
+	static const char *const known[] = { "no-new-privileges", "no-new-privileges=true", "no-new-privileges=false",
+					     "no-new-privileges:true", "no-new-privileges:false", "seccomp=unconfined",
+					     "seccomp:unconfined", "seccomp=builtin", "apparmor=unconfined",
+					     "apparmor:unconfined", "label=disable", "label:disable" };
+	const json_t *entry;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(host, "SecurityOpt"), i, entry) {
+		for (k = 0; k < array_len(known) && strcmp(json_string_value(entry), known[k]) != 0; k++)
+			;
+		if (k == array_len(known))
+			return err_set(e, ERR_INVALID, 0, "invalid --security-opt: \"%.100s\" is not supported by Silo",
+				       json_string_value(entry));
+	}
+	return 0;
+}
+
+/* Lines of /etc/hosts and /etc/resolv.conf come from here: no line breaks, no control characters. */
+static int check_lines(const json_t *host, struct err *e)
+{
+	static const char *const keys[] = { "ExtraHosts", "Dns", "DnsOptions", "DnsSearch" };
+
+	for (size_t k = 0; k < array_len(keys); k++) {
+		const json_t *entry;
+		size_t i;
+
+		json_array_foreach(json_object_get(host, keys[k]), i, entry) {
+			const char *text = json_string_value(entry);
+
+			for (const char *p = text; p && *p; p++) {
+				if ((unsigned char)*p <= ' ')
+					return err_set(e, ERR_INVALID, 0, "invalid value for %s: %s", keys[k], text);
+			}
+			if (!text || (k == 0 && !strchr(text, ':')))
+				return err_set(e, ERR_INVALID, 0, "bad format for add-host: \"%s\"", text ? text : "");
+		}
+	}
+	return 0;
+}
+
+/* Group names would have to be looked up in the image; numbers are enough until then. */
+static int check_groups(const json_t *host, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(host, "GroupAdd"), i, entry) {
+		const char *text = json_string_value(entry);
+
+		if (!*text || strlen(text) > 9 || strspn(text, "0123456789") != strlen(text))
+			return err_set(e, ERR_UNSUPPORTED, 0, "--group-add %s: only group numbers are supported yet by Silo",
+				       text);
+	}
+	return 0;
+}
+
+static int check_runtime(const json_t *host, struct err *e)
+{
+	static const char *const names[] = { "silo", "runc", "io.containerd.runc.v2" };
+	const char *runtime = json_str(host, "Runtime", "silo");
+
+	for (size_t i = 0; i < array_len(names); i++) {
+		if (strcmp(runtime, names[i]) == 0)
+			return 0;
+	}
+	return err_set(e, ERR_INVALID, 0, "unknown or invalid runtime name: %s", runtime);
+}
+
+int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
+{
+	static int (*const checks[])(const json_t *, struct err *) = { check_choices, check_restart, check_log,
+								       check_memory,  check_cpu,     check_security,
+								       check_lines,   check_groups,  check_runtime };
+
+	for (size_t i = 0; i < array_len(refused); i++) {
+		if (given(json_object_get(host, refused[i].key)))
+			return err_set(e, ERR_UNSUPPORTED, 0, "%s: not supported yet by Silo", refused[i].what);
+	}
+	for (size_t i = 0; i < array_len(checks); i++) {
+		if (checks[i](host, e) < 0)
+			return -1;
+	}
+	if (check_caps(host, "CapAdd", e) < 0 || check_caps(host, "CapDrop", e) < 0)
+		return -1;
+	if (hyperv && strcmp(json_str(host, "NetworkMode", ""), "host") == 0)
+		return err_set(e, ERR_INVALID, 0, "--network=host is not possible with hyperv isolation: the container has "
+						  "a kernel of its own");
+	if (strcmp(json_str(json_object_get(host, "RestartPolicy"), "Name", "no"), "no") != 0)
+		json_array_append_new(warnings, json_string("The restart policy is stored but not applied yet."));
+	return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Opening and closing the engine. */
+#include "engine/engine.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "engine/create.h"
+#include "engine/state.h"
+
+/* An image is in use by every container made from it, running or not. */
+static json_t *image_users(void *arg, const char *image_id)
+{
+	struct container **all = table_all(arg);
+	json_t *ids = json_array();
+
+	for (size_t i = 0; all[i]; i++) {
+		if (strcmp(all[i]->image_id, image_id) == 0)
+			json_array_append_new(ids, json_string(all[i]->id));
+	}
+	table_free_list(all);
+	return ids;
+}
+
+static void image_event(void *arg, const char *action, const char *id, const char *name)
+{
+	struct engine *g = arg;
+	autojson *attributes = json_pack("{s:s}", "name", name ? name : id);
+
+	engine_event(g, "image", action, id, attributes);
+}
+
+static int make_dirs(struct engine *g, struct err *e)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} dirs[] = { { "", 0711 }, { "containers", 0711 }, { "tmp", 0700 }, { "cache", 0700 } };
+	autofree char *run = xasprintf("%s/containers", g->exec_root);
+
+	for (size_t i = 0; i < array_len(dirs); i++) {
+		autofree char *path = xasprintf("%s/%s", g->root, dirs[i].name);
+
+		if (io_mkdir_all(path, dirs[i].mode, e) < 0)
+			return -1;
+	}
+	if (io_mkdir_all(g->vm_dir, 0711, e) < 0)
+		return -1;
+	return io_mkdir_all(run, 0700, e);
+}
+
+/* The engine's own id, made once: GET /info, and what clients tell engines apart by. */
+static int load_id(struct engine *g, struct err *e)
+{
+	autofree char *path = xasprintf("%s/engine-id", g->root);
+	char hex[33];
+	autostr text;
+
+	str_init(&text, 256);
+	if (io_read_file(AT_FDCWD, path, &text, e) == 0 && text.len >= 36) {
+		snprintf(g->id, sizeof(g->id), "%.36s", text.s);
+		return 0;
+	}
+	random_hex(hex, 16);
+	snprintf(g->id, sizeof(g->id), "%.8s-%.4s-4%.3s-8%.3s-%.12s", hex, hex + 8, hex + 13, hex + 17, hex + 20);
+	return io_write_file(AT_FDCWD, path, g->id, strlen(g->id), 0644, true, e);
+}
+
+static int open_state(struct engine *g, struct err *e)
+{
+	autofree char *path = xasprintf("%s/state.db", g->root);
+	autofree char *unpack = xasprintf("%s/silo-unpack", g->lib_dir);
+	struct image_store_options images = { .root = g->root, .unpack_path = unpack, .event = image_event, .event_arg = g,
+					      .users = image_users, .users_arg = g };
+
+	g->db = db_open(path, e);
+	if (!g->db || record_schema(g->db, e) < 0)
+		return -1;
+	g->images = image_store_open(&images, g->db, e);
+	return g->images ? 0 : -1;
+}
+
+static int open_threads(struct engine *g, struct err *e)
+{
+	g->reaper = reaper_new(g, e);
+	if (!g->reaper)
+		return -1;
+	g->watcher = watcher_new(g, e);
+	return g->watcher ? 0 : -1;
+}
+
+static struct engine *engine_new(const struct engine_options *o, struct err *e)
+{
+	struct engine *g = xcalloc(1, sizeof(*g));
+	const char *kernel = json_str(o->config, "guest-kernel", NULL);
+
+	pthread_mutex_init(&g->lock, NULL);
+	g->root = xstrdup(o->root);
+	g->exec_root = xstrdup(o->exec_root);
+	g->vm_dir = o->vm_dir ? xstrdup(o->vm_dir) : xasprintf("%s/vm", o->root);
+	g->lib_dir = xstrdup(o->lib_dir);
+	g->kernel_dir = kernel ? xstrdup(kernel) : NULL;
+	g->config = json_incref((json_t *)(uintptr_t)o->config);
+	g->events = events_new();
+	g->client_machine = host_is_client_here();
+	if (!o->isolation || !*o->isolation || strcmp(o->isolation, "default") == 0)
+		return g;
+	g->isolation = isolation_choose(o->isolation, NULL, false, e);
+	if (g->isolation)
+		return g;
+	engine_close(g);
+	return NULL;
+}
+
+struct engine *engine_open(const struct engine_options *o, struct err *e)
+{
+	struct engine *g = engine_new(o, e);
+
+	if (!g)
+		return NULL;
+	if (make_dirs(g, e) < 0 || load_id(g, e) < 0 || open_state(g, e) < 0 || open_threads(g, e) < 0 ||
+	    recover_all(g, e) < 0) {
+		engine_close(g);
+		return NULL;
+	}
+	return g;
+}
+
+void engine_close(struct engine *g)
+{
+	if (!g)
+		return;
+	g->closing = true;
+	events_close(g->events);
+	watcher_free(g->watcher);
+	reaper_free(g->reaper);
+	for (size_t i = 0; i < g->n_containers; i++)
+		record_put(g->containers[i]);
+	free(g->containers);
+	image_store_close(g->images);
+	db_close(g->db);
+	events_free(g->events);
+	json_decref(g->config);
+	pthread_mutex_destroy(&g->lock);
+	free(g->root);
+	free(g->exec_root);
+	free(g->vm_dir);
+	free(g->lib_dir);
+	free(g->kernel_dir);
+	free(g);
+}
+
+struct image_store *engine_images(struct engine *g)
+{
+	return g->images;
+}
+
+void engine_event(struct engine *g, const char *type, const char *action, const char *id, const json_t *attributes)
+{
+	events_publish(g->events, type, action, id, attributes);
+}
+
+static bool later(struct timespec a, struct timespec b)
+{
+	return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+}
+
+static struct timespec event_time(const json_t *event)
+{
+	int64_t nano = json_int(event, "timeNano", 0);
+
+	return (struct timespec){ .tv_sec = nano / 1000000000, .tv_nsec = nano % 1000000000 };
+}
+
+int engine_events(struct engine *g, struct timespec since, struct timespec until, const json_t *filters, int client_fd,
+		  int (*emit)(void *arg, const json_t *event), void *arg, struct err *e)
+{
+	uint64_t seq = since.tv_sec || since.tv_nsec ? events_since(g->events, since) : events_head(g->events);
+	bool bounded = until.tv_sec || until.tv_nsec;
+
+	if (events_check_filters(filters, e) < 0)
+		return -1;
+	while (!g->closing && !client_gone(client_fd)) {
+		bool past = bounded && later(time_now(), until);
+		autojson *event = events_next(g->events, &seq, past ? 0 : 500);
+
+		if (!event && past)
+			break;
+		if (!event)
+			continue;
+		if (bounded && later(event_time(event), until))
+			break;
+		if (events_match(event, filters) && emit(arg, event) != 0)
+			break;
+	}
+	return 0;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A container's files on disk: data below root, bundle below exec_root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "engine/seccomp.h"
+#include "engine/spec.h"
+#include "engine/state.h"
+#include "engine/template_use.h"
+#include "isolation/hyperv/template.h"
+
+#define DISK_BYTES (64 * GIB) /* virtual size of a VM container's writable disk; sparse */
+
+char *path_data(const struct engine *g, const char *id, const char *name)
+{
+	return xasprintf("%s/containers/%s%s%s", g->root, id, name ? "/" : "", name ? name : "");
+}
+
+char *path_run(const struct engine *g, const char *id, const char *name)
+{
+	return xasprintf("%s/containers/%s%s%s", g->exec_root, id, name ? "/" : "", name ? name : "");
+}
+
+char *path_log(const struct engine *g, const char *id)
+{
+	return xasprintf("%s/containers/%s/%s-json.log", g->root, id, id);
+}
+
+void container_hostname(const struct container *c, const json_t *config, char out[static 65])
+{
+	const char *given = json_str(config, "Hostname", "");
+
+	snprintf(out, 65, "%.*s", *given ? 64 : 12, *given ? given : c->id);
+}
+
+static int write_data(struct engine *g, struct container *c, const char *name, const char *text, struct err *e)
+{
+	autofree char *path = path_data(g, c->id, name);
+
+	return io_write_file(AT_FDCWD, path, text, strlen(text), 0644, false, e);
+}
+
+static int write_hosts(struct engine *g, struct container *c, struct err *e)
+{
+	json_t *extra = json_object_get(c->host, "ExtraHosts"), *entry;
+	autostr text;
+	size_t i;
+
+	str_init(&text, 256 * KIB);
+	str_puts(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
+			"ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+	json_array_foreach(extra, i, entry) {
+		const char *line = json_string_value(entry), *colon = strchr(line, ':');
+
+		str_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - line), line);
+	}
+	return write_data(g, c, "hosts", text.s, e);
+}
+
+/* Servers that the container can't reach (the host's loopback) are left out. */
+static void copy_resolv(struct str *out, char *text)
+{
+	char *rest = text, *line;
+
+	while ((line = strsep(&rest, "\n"))) {
+		bool loopback = strstr(line, "nameserver 127.") || strstr(line, "nameserver ::1");
+
+		if (*line && *line != '#' && *line != ';' && !loopback)
+			str_printf(out, "%s\n", line);
+	}
+}
+
+static void add_list(struct str *out, const char *word, const json_t *list, bool one_line)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, entry)
+		str_printf(out, "%s%s%s", i && one_line ? " " : word, json_string_value(entry), one_line ? "" : "\n");
+	if (one_line && json_array_size(list) > 0)
+		str_puts(out, "\n");
+}
+
+static int write_resolv(struct engine *g, struct container *c, struct err *e)
+{
+	json_t *dns = json_object_get(c->host, "Dns");
+	autostr host, text;
+
+	str_init(&host, 64 * KIB);
+	str_init(&text, 256 * KIB);
+	if (json_array_size(dns) > 0)
+		add_list(&text, "nameserver ", dns, false);
+	else if (io_read_file(AT_FDCWD, "/etc/resolv.conf", &host, NULL) == 0 && host.s)
+		copy_resolv(&text, host.s);
+	add_list(&text, "search ", json_object_get(c->host, "DnsSearch"), true);
+	add_list(&text, "options ", json_object_get(c->host, "DnsOptions"), true);
+	return write_data(g, c, "resolv.conf", text.s ? text.s : "", e);
+}
+
+/* The writable layer. process: upper and work of an overlay; hyperv: a disk that only its own VM's user may open. */
+static int make_writable(struct engine *g, struct container *c, struct err *e)
+{
+	autofree char *upper = path_data(g, c->id, "upper");
+	autofree char *work = path_data(g, c->id, "work");
+	autofree char *disk = path_data(g, c->id, "disk.ext4");
+
+	if (strcmp(c->isolation, "hyperv") == 0)
+		return disk_create(g->vm_dir, disk, DISK_BYTES, c->vm_uid, e);
+	if (io_mkdir_all(upper, 0755, e) < 0)
+		return -1;
+	return io_mkdir_all(work, 0700, e);
+}
+
+int files_create(struct engine *g, struct container *c, struct err *e)
+{
+	autofree char *dir = path_data(g, c->id, NULL);
+	char name[65], line[66];
+
+	container_hostname(c, c->config, name);
+	snprintf(line, sizeof(line), "%s\n", name);
+	if (mkdir(dir, 0710) < 0)
+		return err_set(e, ERR_SYSTEM, errno, "create %s", dir);
+	if (write_hosts(g, c, e) < 0 || write_data(g, c, "hostname", line, e) < 0 || write_resolv(g, c, e) < 0)
+		return -1;
+	return make_writable(g, c, e);
+}
+
+/* --- bundle -------------------------------------------------------------------------------------------------------- */
+
+static json_t *bundle_files(struct engine *g, struct container *c)
+{
+	static const char *const names[] = { "hosts", "hostname", "resolv.conf" };
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < array_len(names); i++) {
+		autofree char *source = path_data(g, c->id, names[i]);
+
+		json_array_append_new(list, json_pack("{s:o, s:s}", "destination", json_sprintf("/etc/%s", names[i]), "source",
+						      source));
+	}
+	return list;
+}
+
+static json_t *bundle_rootfs(struct engine *g, struct container *c, struct err *e)
+{
+	if (strcmp(c->isolation, "hyperv") == 0) {
+		autofree char *image = image_erofs(g->images, c->image_id, e);
+		autofree char *disk = path_data(g, c->id, "disk.ext4");
+
+		return image ? json_pack("{s:s, s:s}", "image", image, "disk", disk) : NULL;
+	}
+	autofree char *upper = path_data(g, c->id, "upper");
+	autofree char *work = path_data(g, c->id, "work");
+	json_t *layers = image_layer_dirs(g->images, c->image_id, e);
+
+	return layers ? json_pack("{s:o, s:s, s:s}", "layers", layers, "upper", upper, "work", work) : NULL;
+}
+
+static json_t *bundle_log(struct engine *g, struct container *c, const json_t *host)
+{
+	const json_t *log = json_object_get(host, "LogConfig"), *options = json_object_get(log, "Config");
+	autofree char *path = path_log(g, c->id);
+	int64_t max_size = 0;
+	int max_files = atoi(json_str(options, "max-file", "1"));
+
+	if (strcmp(json_str(log, "Type", ""), "none") == 0)
+		return NULL;
+	if (*json_str(options, "max-size", "") && spec_parse_size(json_str(options, "max-size", ""), &max_size) < 0)
+		max_size = 0;
+	return json_pack("{s:s, s:I, s:i}", "path", path, "max_size", (json_int_t)max_size, "max_files", max_files);
+}
+
+static const char *seccomp_option(const json_t *host)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(host, "SecurityOpt"), i, entry) {
+		const char *text = json_string_value(entry);
+
+		if (str_starts(text, "seccomp=") || str_starts(text, "seccomp:"))
+			return text + strlen("seccomp=");
+	}
+	return json_bool(host, "Privileged", false) ? "unconfined" : NULL;
+}
+
+static int bundle_seccomp(struct engine *g, const json_t *host, json_t *silo, struct err *e)
+{
+	autofree char *cache = xasprintf("%s/cache", g->root);
+	autofree char *path = NULL;
+	autojson *caps = spec_caps(host);
+
+	if (seccomp_profile_file(cache, caps, seccomp_option(host), &path, e) < 0)
+		return -1;
+	if (path)
+		json_object_set_new(silo, "seccomp", json_string(path));
+	return 0;
+}
+
+static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct err *e)
+{
+	struct template_options o = template_options_of(g);
+	autofree char *template = template_ensure(&o, e);
+
+	if (!template)
+		return -1;
+	json_object_set_new(silo, "vm", json_pack("{s:s, s:s, s:I}", "template", template, "lib_dir", g->lib_dir, "uid",
+						  (json_int_t)c->vm_uid));
+	return 0;
+}
+
+static json_t *make_silo(struct engine *g, struct container *c, const json_t *config, const json_t *host, struct err *e)
+{
+	autofree char *exit_path = path_data(g, c->id, "exit.json");
+	autofree char *init = xasprintf("%s/silo-init", g->lib_dir);
+	json_t *rootfs = bundle_rootfs(g, c, e), *log;
+	autojson *silo = NULL;
+
+	if (!rootfs)
+		return NULL;
+	silo = json_pack("{s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s}", "id", c->id, "isolation", c->isolation, "rootfs", rootfs,
+			 "files", bundle_files(g, c), "stdin", "open", json_bool(config, "OpenStdin", false), "once",
+			 json_bool(config, "StdinOnce", false), "exit_path", exit_path);
+	log = bundle_log(g, c, host);
+	if (log)
+		json_object_set_new(silo, "log", log);
+	if (json_bool(host, "Init", false))
+		json_object_set_new(silo, "init", json_string(init));
+	if (bundle_seccomp(g, host, silo, e) < 0)
+		return NULL;
+	if (strcmp(c->isolation, "hyperv") == 0 && bundle_vm(g, c, silo, e) < 0)
+		return NULL;
+	return take_ptr(&silo);
+}
+
+static int write_json(struct engine *g, struct container *c, const char *name, const json_t *j, struct err *e)
+{
+	autofree char *path = path_run(g, c->id, name);
+	autofree char *text = json_text(j);
+
+	return io_write_file(AT_FDCWD, path, text, strlen(text), 0600, false, e);
+}
+
+/* With --init the program is an argument of the small init. */
+static void add_init(json_t *spec)
+{
+	json_t *args = json_object_get(json_object_get(spec, "process"), "args");
+
+	json_array_insert_new(args, 0, json_string("/sbin/docker-init"));
+	json_array_insert_new(args, 1, json_string("--"));
+}
+
+int files_bundle(struct engine *g, struct container *c, struct err *e)
+{
+	autofree char *dir = path_run(g, c->id, NULL);
+	autojson *config = record_config(c);
+	autojson *host = record_host(c);
+	autojson *silo = make_silo(g, c, config, host, e);
+	char name[65];
+	struct spec_input in = { .id = c->id, .hostname = name, .config = config, .host = host,
+				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
+
+	if (!silo)
+		return -1;
+	container_hostname(c, config, name);
+	autojson *spec = spec_make(&in, e);
+
+	if (!spec || io_mkdir_all(dir, 0700, e) < 0)
+		return -1;
+	if (json_bool(host, "Init", false))
+		add_init(spec);
+	if (write_json(g, c, "config.json", spec, e) < 0)
+		return -1;
+	return write_json(g, c, "silo.json", silo, e);
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* GET /containers/{id}/json, and what lists share with it. */
+#include "engine/inspect.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "engine/create.h"
+#include "engine/spec.h"
+
+#define NO_TIME "0001-01-01T00:00:00Z"
+
+static const char *time_or_zero(const char *t)
+{
+	return *t ? t : NO_TIME;
+}
+
+/* c->lock held. */
+static json_t *inspect_state(const struct container *c)
+{
+	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+
+	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", lifecycle_name(c->state), "Running",
+			 running, "Paused", c->state == LIFE_PAUSED, "Restarting", 0, "OOMKilled", c->oom_killed, "Dead",
+			 c->state == LIFE_DEAD, "Pid", c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode",
+			 c->exit_code, "Error", c->error ? c->error : "", "StartedAt", time_or_zero(c->started_at),
+			 "FinishedAt", time_or_zero(c->finished_at));
+}
+
+static json_t *no_address(const char *mac_of)
+{
+	return json_pack("{s:n, s:n, s:n, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:n, s:n, s:s}", "IPAMConfig", "Links",
+			 "Aliases", "MacAddress", mac_of, "NetworkID", "", "EndpointID", "", "Gateway", "", "GwPriority", 0,
+			 "IPAddress", "", "IPv6Gateway", "", "IPPrefixLen", 0, "DriverOpts", "DNSNames", "GlobalIPv6Address",
+			 "");
+}
+
+json_t *inspect_networks(const json_t *host)
+{
+	const char *mode = json_str(host, "NetworkMode", "bridge");
+	json_t *out = json_object();
+
+	json_object_set_new(out, mode, no_address(""));
+	return out;
+}
+
+static json_t *network_settings(const json_t *config, const json_t *host)
+{
+	json_t *ports = json_object(), *value;
+	const char *key;
+
+	json_object_foreach(json_object_get(config, "ExposedPorts"), key, value)
+		json_object_set_new(ports, key, json_null());
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}", "Bridge",
+			 "", "SandboxID", "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0, "LinkLocalIPv6Address", "",
+			 "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "",
+			 "Gateway", "", "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0,
+			 "IPv6Gateway", "", "MacAddress", "", "Networks", inspect_networks(host));
+}
+
+json_t *inspect_mounts(const json_t *host)
+{
+	json_t *out = json_array(), *entry, *options;
+	const char *key;
+	size_t i;
+
+	json_array_foreach(json_object_get(host, "Binds"), i, entry) {
+		autofree char *source = NULL;
+		autofree char *destination = NULL;
+		bool readonly;
+
+		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, NULL) == 0)
+			json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", "bind", "Source",
+							     source, "Destination", destination, "Mode", readonly ? "ro" : "",
+							     "RW", !readonly, "Propagation", "rprivate"));
+	}
+	json_array_foreach(json_object_get(host, "Mounts"), i, entry) {
+		const char *type = json_str(json_member(entry, "Type") ? entry : NULL, "Type", "bind");
+		bool bind = strcmp(type, "bind") == 0;
+
+		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", type, "Source",
+						     bind ? json_str(entry, "Source", "") : "", "Destination",
+						     json_str(entry, "Target", ""), "Mode", "", "RW",
+						     !json_bool(entry, "ReadOnly", false), "Propagation",
+						     bind ? "rprivate" : ""));
+	}
+	json_object_foreach(json_object_get(host, "Tmpfs"), key, options)
+		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:O, s:b, s:s}", "Type", "tmpfs", "Source", "",
+						     "Destination", key, "Mode", options, "RW", 1, "Propagation", ""));
+	return out;
+}
+
+static json_t *graph_driver(struct engine *g, struct container *c)
+{
+	autofree char *upper = path_data(g, c->id, "upper");
+	autofree char *work = path_data(g, c->id, "work");
+	autofree char *disk = path_data(g, c->id, "disk.ext4");
+
+	if (strcmp(c->isolation, "hyperv") == 0)
+		return json_pack("{s:{s:s}, s:s}", "Data", "Disk", disk, "Name", "overlay2");
+	return json_pack("{s:{s:s, s:s}, s:s}", "Data", "UpperDir", upper, "WorkDir", work, "Name", "overlay2");
+}
+
+/* Path and Args as Docker splits them. */
+static void set_command(json_t *out, const json_t *config)
+{
+	json_t *args = spec_args(config, NULL);
+	json_t *first = json_incref(json_array_get(args, 0));
+
+	json_array_remove(args, 0);
+	json_object_set_new(out, "Path", first ? first : json_string(""));
+	json_object_set_new(out, "Args", args ? args : json_array());
+}
+
+static void set_paths(struct engine *g, struct container *c, json_t *out, const json_t *host)
+{
+	static const struct {
+		const char *key, *name;
+	} paths[] = { { "ResolvConfPath", "resolv.conf" }, { "HostnamePath", "hostname" }, { "HostsPath", "hosts" } };
+	bool no_log = strcmp(json_str(json_object_get(host, "LogConfig"), "Type", ""), "none") == 0;
+	autofree char *log = no_log ? xstrdup("") : path_log(g, c->id);
+
+	for (size_t i = 0; i < array_len(paths); i++) {
+		autofree char *path = path_data(g, c->id, paths[i].name);
+
+		json_object_set_new(out, paths[i].key, json_string(path));
+	}
+	json_object_set_new(out, "LogPath", json_string(log));
+}
+
+/* Running execs; null when there are none. c->lock held. */
+static json_t *exec_ids(const struct container *c)
+{
+	json_t *ids = json_array();
+
+	for (const struct exec *x = c->execs; x; x = x->next) {
+		if (x->running)
+			json_array_append_new(ids, json_string(x->id));
+	}
+	if (json_array_size(ids) > 0)
+		return ids;
+	json_decref(ids);
+	return json_null();
+}
+
+/* HostConfig as Docker shows it: with the lists that the container really got. */
+static json_t *shown_host(const json_t *host)
+{
+	static const char *const lists[] = { "MaskedPaths", "ReadonlyPaths" };
+	json_t *out = json_copy((json_t *)(uintptr_t)host);
+	struct spec_input in = { .id = "", .hostname = "", .host = host };
+	autojson *config = json_pack("{s:[s]}", "Cmd", "x");
+
+	in.config = config;
+	autojson *spec = spec_make(&in, NULL);
+	json_t *linux_ = json_object_get(spec, "linux");
+
+	json_object_set(out, lists[0], json_object_get(linux_, "maskedPaths"));
+	json_object_set(out, lists[1], json_object_get(linux_, "readonlyPaths"));
+	return out;
+}
+
+json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	json_t *out;
+
+	if (!c)
+		return NULL;
+	autojson *config = record_config(c);
+	autojson *host = record_host(c);
+
+	out = json_pack("{s:s, s:s}", "Id", c->id, "Created", c->created);
+	set_command(out, config);
+	pthread_mutex_lock(&c->lock);
+	json_object_set_new(out, "State", inspect_state(c));
+	json_object_set_new(out, "Name", json_sprintf("/%s", c->name));
+	json_object_set_new(out, "RestartCount", json_integer(c->restart_count));
+	json_object_set_new(out, "ExecIDs", exec_ids(c));
+	pthread_mutex_unlock(&c->lock);
+	json_object_set_new(out, "Image", json_string(c->image_id));
+	set_paths(g, c, out, host);
+	json_object_set_new(out, "Driver", json_string("overlay2"));
+	json_object_set_new(out, "Platform", json_string("linux"));
+	json_object_set_new(out, "MountLabel", json_string(""));
+	json_object_set_new(out, "ProcessLabel", json_string(""));
+	json_object_set_new(out, "AppArmorProfile", json_string(""));
+	json_object_set_new(out, "HostConfig", shown_host(host));
+	json_object_set_new(out, "GraphDriver", graph_driver(g, c));
+	json_object_set_new(out, "Mounts", inspect_mounts(host));
+	json_object_set(out, "Config", config);
+	json_object_set_new(out, "NetworkSettings", network_settings(config, host));
+	if (size) {
+		int64_t rw = container_size_rw(g, c);
+
+		json_object_set_new(out, "SizeRw", json_integer(rw));
+		json_object_set_new(out, "SizeRootFs", json_integer(rw + image_size(g, c->image_id)));
+	}
+	return out;
+}
+
+/* --- sizes ---------------------------------------------------------------------------------------------------------------- */
+
+/* Bytes allocated below fd (taken); no links followed, no mounts crossed. */
+static int64_t tree_bytes(int fd, dev_t dev, int depth)
+{
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	int64_t sum = 0;
+
+	if (!d) {
+		close_fd(&fd);
+		return 0;
+	}
+	while (depth > 0 && (entry = readdir(d))) {
+		struct stat st;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
+			continue;
+		if (S_ISDIR(st.st_mode))
+			sum += tree_bytes(openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
+					  depth - 1);
+		else if (S_ISREG(st.st_mode))
+			sum += st.st_size;
+	}
+	closedir(d);
+	return sum;
+}
+
+int64_t container_size_rw(struct engine *g, struct container *c)
+{
+	autofree char *upper = path_data(g, c->id, "upper");
+	autofree char *disk = path_data(g, c->id, "disk.ext4");
+	struct stat st;
+
+	if (strcmp(c->isolation, "hyperv") == 0) /* what the sparse disk takes; nobody looks inside */
+		return stat(disk, &st) == 0 ? (int64_t)st.st_blocks * 512 : 0;
+	if (stat(upper, &st) < 0)
+		return 0;
+	return tree_bytes(open(upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), st.st_dev, 200);
+}
+
+int64_t image_size(struct engine *g, const char *image_id)
+{
+	autojson *image = image_inspect(g->images, image_id, NULL);
+
+	return json_int(image, "Size", 0);
+}

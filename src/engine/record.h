@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A container's record: what the engine knows about it in memory and keeps in the state database.
+ *
+ * Locks, in the order in which they may be taken: container.op (one start or pause at a time; may be held while a
+ * monitor is called), engine.lock (table of containers; never held while a monitor is called), container.lock (state;
+ * held for moments only). Documents (config, host, image_config) are never changed in place: a change replaces the
+ * pointer under container.lock, so that whoever holds a reference may read without a lock.
+ */
+#ifndef SILO_ENGINE_RECORD_H
+#define SILO_ENGINE_RECORD_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "engine/lifecycle.h"
+#include "image/image.h"
+
+#define ENGINE_ID_MAX 65    /* 64 hex digits and NUL */
+#define EXECS_ENDED_MAX 256 /* ended execs that are remembered per container */
+#define WAITING_CLIENTS_MAX 64
+
+/* A client that attached before the container was started: handed to the monitor by start. */
+struct waiting_client {
+	struct waiting_client *next;
+	bool in, out, err;
+	char *detach_keys; /* or NULL */
+	int fd;
+};
+
+/* Somebody who polls, and wants to be told by an eventfd when the container's state changes. */
+struct waker {
+	struct waker *next;
+	int fd;
+};
+
+struct exec {
+	struct exec *next;
+	char id[ENGINE_ID_MAX];
+	json_t *body;    /* ExecConfig in canonical form */
+	json_t *process; /* ProcessConfig as inspect shows it */
+	bool started, running;
+	int exit_code; /* -1 = not ended */
+	pid_t pid;
+};
+
+struct container {
+	atomic_int refs;
+	char id[ENGINE_ID_MAX];
+	char created[TIME_TEXT_MAX];
+	int64_t created_ns;
+	char image_id[IMAGE_ID_MAX];
+	const char *isolation; /* "process" or "hyperv" */
+	uid_t vm_uid;          /* hyperv: the user that the VM runs as */
+
+	pthread_mutex_t op;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* broadcast after every change below */
+
+	char *name; /* without slash */
+	json_t *config, *host;
+	enum life state;
+	bool removing, removed;
+	bool stop_wanted; /* stop or kill by the user: no policy may start it again */
+	bool oom_killed;
+	bool monitor_alive;
+	pid_t pid, sandbox_pid;
+	int exit_code;
+	int restart_count;
+	uint64_t exits; /* how often it has ended, for wait next-exit */
+	char *error;
+	char started_at[TIME_TEXT_MAX], finished_at[TIME_TEXT_MAX]; /* "" = never */
+	struct waiting_client *waiting;
+	struct waker *wakers;
+	struct exec *execs; /* newest first */
+};
+
+/* New with one reference and the given id. */
+struct container *record_new(const char *id);
+struct container *record_get(struct container *c); /* one more reference */
+void record_put(struct container *c);              /* NULL allowed */
+void waiting_client_free(struct waiting_client *w);
+void exec_free(struct exec *x);
+static inline void record_own_put(struct container **c)
+{
+	record_put(*c);
+}
+#define autorecord __attribute__((cleanup(record_own_put))) struct container
+
+/* Documents with a reference of the caller's. */
+json_t *record_config(struct container *c);
+json_t *record_host(struct container *c);
+char *record_name(struct container *c); /* heap copy */
+
+/* Wake everybody who waits for c. With c->lock held. */
+void record_changed(struct container *c);
+
+/* To and from the database. record_save_state: c->lock held. */
+struct db;
+int record_schema(struct db *db, struct err *e) must_check;
+int record_insert(struct db *db, struct container *c, struct err *e) must_check;
+int record_save_state(struct db *db, struct container *c, struct err *e);
+int record_save_host(struct db *db, struct container *c, struct err *e) must_check;
+int record_rename(struct db *db, const char *id, const char *name, struct err *e) must_check;
+int record_mark_removed(struct db *db, const char *id, struct err *e) must_check;
+struct container *record_parse(const json_t *row, struct err *e) must_check;
+json_t *record_rows(struct db *db, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Start of a container: bundle, monitor, waiting clients, go. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/step.h"
+#include "base/str.h"
+#include "engine/state.h"
+#include "monitor/client.h"
+
+#define ENDING_TIMEOUT_MS 30000 /* until the monitor of the previous run has gone */
+
+struct run {
+	struct engine *g;
+	struct container *c;
+	char *dir; /* the bundle */
+	int pidfd, watch;
+	json_t *started;
+	struct err told; /* what the container's user did wrong, in words of their own */
+};
+
+static int run_bundle(void *arg, struct err *e)
+{
+	struct run *r = arg;
+	autofree char *old_exit = path_data(r->g, r->c->id, "exit.json");
+
+	if (unlink(old_exit) < 0 && errno != ENOENT)
+		return err_set(e, ERR_SYSTEM, errno, "remove %s", old_exit);
+	return files_bundle(r->g, r->c, e);
+}
+
+static int run_spawn(void *arg, struct err *e)
+{
+	struct run *r = arg;
+	autofree char *program = xasprintf("%s/silo-monitor", r->g->lib_dir);
+	struct monitor_process p;
+
+	if (monitor_spawn(program, r->dir, &p, e) < 0)
+		return -1;
+	r->pidfd = p.pidfd;
+	pthread_mutex_lock(&r->c->lock);
+	r->c->monitor_alive = true;
+	pthread_mutex_unlock(&r->c->lock);
+	return 0;
+}
+
+static int run_watch(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	r->watch = monitor_watch(r->dir, NULL, e);
+	return r->watch < 0 ? -1 : 0;
+}
+
+/* Clients that attached before: they must not miss the first byte. One that has left is no reason to fail. */
+static int run_attach(void *arg, struct err *e unused_arg)
+{
+	struct run *r = arg;
+	struct waiting_client *w, *next;
+
+	pthread_mutex_lock(&r->c->lock);
+	w = r->c->waiting;
+	r->c->waiting = NULL;
+	pthread_mutex_unlock(&r->c->lock);
+	for (; w; w = next) {
+		struct monitor_streams s = { w->in, w->out, w->err, w->detach_keys, w->fd };
+		struct err ignored = { 0 };
+
+		if (monitor_attach(r->dir, &s, &ignored) < 0)
+			log_debug("container %.12s: attach: %s", r->c->id, ignored.msg);
+		next = w->next;
+		waiting_client_free(w);
+	}
+	return 0;
+}
+
+static int run_go(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	r->started = monitor_start(r->dir, e);
+	r->told = *e;
+	return r->started ? 0 : -1;
+}
+
+static const struct step run_steps[] = {
+	/* name              wanted  run         undo: the monitor is told to end, below */
+	{ "bundle",          NULL,   run_bundle, NULL },
+	{ "start monitor",   NULL,   run_spawn,  NULL },
+	{ "prepare",         NULL,   run_watch,  NULL },
+	{ "attach",          NULL,   run_attach, NULL },
+	{ "start",           NULL,   run_go,     NULL },
+};
+
+static void set_running(struct run *r)
+{
+	struct container *c = r->c;
+
+	pthread_mutex_lock(&c->lock);
+	c->state = LIFE_RUNNING;
+	c->pid = (pid_t)json_int(r->started, "pid", 0);
+	c->sandbox_pid = (pid_t)json_int(r->started, "sandbox_pid", 0);
+	snprintf(c->started_at, sizeof(c->started_at), "%s", json_str(r->started, "started_at", ""));
+	c->exit_code = 0;
+	c->oom_killed = false;
+	c->stop_wanted = false;
+	free(c->error);
+	c->error = NULL;
+	record_save_state(r->g->db, c, NULL);
+	record_changed(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Docker's exit code and text for a start that failed. */
+static void set_failed(struct run *r, struct err *e)
+{
+	struct container *c = r->c;
+	bool users_fault = r->told.kind == ERR_NO_COMMAND || r->told.kind == ERR_NOT_EXECUTABLE ||
+			   str_starts(r->told.msg, "unable to find ");
+
+	if (r->told.kind)
+		*e = r->told;
+	if (users_fault)
+		err_prefix(e, "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+			      "create failed: unable to start container process");
+	if (users_fault && strlen(e->msg) + sizeof(": unknown") < sizeof(e->msg))
+		strcat(e->msg, ": unknown");
+	pthread_mutex_lock(&c->lock);
+	c->exit_code = e->kind == ERR_NO_COMMAND ? 127 : e->kind == ERR_NOT_EXECUTABLE ? 126 : 128;
+	free(c->error);
+	c->error = xstrdup(e->msg);
+	record_save_state(r->g->db, c, NULL);
+	record_changed(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Make a monitor of a failed start go, whatever it is doing. */
+static void give_up(struct run *r)
+{
+	if (r->pidfd < 0 || r->told.kind) /* one that has told its error ends by itself */
+		return;
+	if (r->watch < 0 || monitor_end(r->dir, NULL) < 0)
+		syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
+}
+
+/* From here on the watcher owns the connection and the process. */
+static void hand_over(struct run *r)
+{
+	struct err e = { 0 };
+
+	if (r->pidfd < 0 && r->watch < 0)
+		return;
+	if (watcher_add(r->g->watcher, r->c, take_fd(&r->watch), take_fd(&r->pidfd), &e) < 0)
+		log_error("container %.12s: %s", r->c->id, e.msg);
+}
+
+static int wait_old_monitor(struct engine *g, struct container *c, struct err *e)
+{
+	bool gone;
+
+	pthread_mutex_lock(&c->lock);
+	gone = container_wait_for(g, c, container_no_monitor, NULL, ENDING_TIMEOUT_MS);
+	pthread_mutex_unlock(&c->lock);
+	return gone ? 0 : err_set(e, ERR_TIMEOUT, 0, "container %s: its previous run hasn't been cleaned up in time", c->id);
+}
+
+int run_start(struct engine *g, struct container *c, struct err *e)
+{
+	autofree char *dir = path_run(g, c->id, NULL);
+	struct run r = { .g = g, .c = c, .dir = dir, .pidfd = -1, .watch = -1 };
+	int rc;
+
+	if (wait_old_monitor(g, c, e) < 0)
+		return -1;
+	rc = steps_run(run_steps, array_len(run_steps), &r, NULL, e);
+	if (rc == 0) {
+		set_running(&r);
+		container_event(g, c, "start", NULL);
+	} else {
+		give_up(&r);
+		set_failed(&r, e);
+	}
+	hand_over(&r);
+	json_decref(r.started);
+	return rc;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Pieces of the runtime spec: capabilities, resources, mounts, sizes. Pure. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "engine/spec.h"
+#include "engine/spec_parts.h"
+
+/* In the kernel's order (linux/capability.h); is_default: Docker's 14. */
+static const struct {
+	const char *name;
+	bool is_default;
+} caps[] = {
+	{ "CAP_CHOWN", true },		{ "CAP_DAC_OVERRIDE", true }, { "CAP_DAC_READ_SEARCH", false },
+	{ "CAP_FOWNER", true },		{ "CAP_FSETID", true },	      { "CAP_KILL", true },
+	{ "CAP_SETGID", true },		{ "CAP_SETUID", true },	      { "CAP_SETPCAP", true },
+	{ "CAP_LINUX_IMMUTABLE", false }, { "CAP_NET_BIND_SERVICE", true }, { "CAP_NET_BROADCAST", false },
+	{ "CAP_NET_ADMIN", false },	{ "CAP_NET_RAW", true },      { "CAP_IPC_LOCK", false },
+	{ "CAP_IPC_OWNER", false },	{ "CAP_SYS_MODULE", false },  { "CAP_SYS_RAWIO", false },
+	{ "CAP_SYS_CHROOT", true },	{ "CAP_SYS_PTRACE", false },  { "CAP_SYS_PACCT", false },
+	{ "CAP_SYS_ADMIN", false },	{ "CAP_SYS_BOOT", false },    { "CAP_SYS_NICE", false },
+	{ "CAP_SYS_RESOURCE", false },	{ "CAP_SYS_TIME", false },    { "CAP_SYS_TTY_CONFIG", false },
+	{ "CAP_MKNOD", true },		{ "CAP_LEASE", false },	      { "CAP_AUDIT_WRITE", true },
+	{ "CAP_AUDIT_CONTROL", false }, { "CAP_SETFCAP", true },      { "CAP_MAC_OVERRIDE", false },
+	{ "CAP_MAC_ADMIN", false },	{ "CAP_SYSLOG", false },      { "CAP_WAKE_ALARM", false },
+	{ "CAP_BLOCK_SUSPEND", false }, { "CAP_AUDIT_READ", false },  { "CAP_PERFMON", false },
+	{ "CAP_BPF", false },		{ "CAP_CHECKPOINT_RESTORE", false },
+};
+
+int spec_cap_name(const char *text, char out[static 32])
+{
+	const char *name = text && strncasecmp(text, "CAP_", 4) == 0 ? text + 4 : text;
+
+	if (!name)
+		return -1;
+	if (strcasecmp(name, "ALL") == 0) {
+		strcpy(out, "ALL");
+		return 0;
+	}
+	for (size_t i = 0; i < array_len(caps); i++) {
+		if (strcasecmp(caps[i].name + 4, name) == 0) {
+			snprintf(out, 32, "%s", caps[i].name);
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static bool listed(const json_t *list, const char *cap)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
+		char name[32];
+
+		if (spec_cap_name(json_string_value(entry), name) == 0 && strcmp(name, cap) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* As Docker: "drop ALL" empties the default set, "add ALL" fills it; single names are then added or taken away. */
+json_t *spec_caps(const json_t *host)
+{
+	const json_t *add = json_object_get(host, "CapAdd"), *drop = json_object_get(host, "CapDrop");
+	bool all = json_bool(host, "Privileged", false) || listed(add, "ALL"), none = listed(drop, "ALL");
+	json_t *out = json_array();
+
+	for (size_t i = 0; i < array_len(caps); i++) {
+		bool has = all || listed(add, caps[i].name) || (caps[i].is_default && !none);
+
+		if (has && (json_bool(host, "Privileged", false) || !listed(drop, caps[i].name)))
+			json_array_append_new(out, json_string(caps[i].name));
+	}
+	return out;
+}
+
+static json_t *memory_resources(const json_t *host)
+{
+	int64_t limit = json_int(host, "Memory", 0), swap = json_int(host, "MemorySwap", 0);
+	const json_t *swappiness = json_object_get(host, "MemorySwappiness");
+	json_t *out = json_object();
+
+	if (limit > 0)
+		json_object_set_new(out, "limit", json_integer(limit));
+	if (swap || limit > 0) /* not given: as much swap as memory */
+		json_object_set_new(out, "swap", json_integer(swap ? swap : 2 * limit));
+	if (json_int(host, "MemoryReservation", 0) > 0)
+		json_object_set(out, "reservation", json_object_get(host, "MemoryReservation"));
+	if (json_is_integer(swappiness) && json_integer_value(swappiness) >= 0)
+		json_object_set(out, "swappiness", json_object_get(host, "MemorySwappiness"));
+	if (json_bool(host, "OomKillDisable", false))
+		json_object_set_new(out, "disableOOMKiller", json_true());
+	return out;
+}
+
+static json_t *cpu_resources(const json_t *host)
+{
+	int64_t nano = json_int(host, "NanoCpus", 0);
+	static const struct {
+		const char *from, *to;
+	} plain[] = { { "CpuShares", "shares" }, { "CpuQuota", "quota" }, { "CpuPeriod", "period" } };
+	json_t *out = json_object();
+
+	for (size_t i = 0; i < array_len(plain); i++) {
+		if (json_int(host, plain[i].from, 0))
+			json_object_set(out, plain[i].to, json_object_get(host, plain[i].from));
+	}
+	if (nano > 0) {
+		json_object_set_new(out, "period", json_integer(100000));
+		json_object_set_new(out, "quota", json_integer(nano / 10000));
+	}
+	if (*json_str(host, "CpusetCpus", ""))
+		json_object_set(out, "cpus", json_object_get(host, "CpusetCpus"));
+	if (*json_str(host, "CpusetMems", ""))
+		json_object_set(out, "mems", json_object_get(host, "CpusetMems"));
+	return out;
+}
+
+json_t *spec_resources(const json_t *host)
+{
+	json_t *out = json_object(), *memory = memory_resources(host), *cpu = cpu_resources(host);
+	int64_t pids = json_int(host, "PidsLimit", 0);
+
+	if (json_object_size(memory) > 0)
+		json_object_set(out, "memory", memory);
+	if (json_object_size(cpu) > 0)
+		json_object_set(out, "cpu", cpu);
+	json_decref(memory);
+	json_decref(cpu);
+	if (pids)
+		json_object_set_new(out, "pids", json_pack("{s:I}", "limit", (json_int_t)(pids < 0 ? -1 : pids)));
+	if (json_int(host, "BlkioWeight", 0))
+		json_object_set_new(out, "blockIO",
+				    json_pack("{s:O}", "weight", json_object_get(host, "BlkioWeight")));
+	if (json_bool(host, "Privileged", false))
+		json_object_set_new(out, "devices", json_pack("[{s:b, s:s}]", "allow", 1, "access", "rwm"));
+	return out;
+}
+
+int spec_parse_size(const char *text, int64_t *bytes)
+{
+	static const char units[] = "kmgtp";
+	char *end;
+	double n = strtod(text, &end);
+	const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
+
+	if (end == text || n < 0 || n > 1e15)
+		return -1;
+	if (unit) {
+		for (const char *u = units; u <= unit; u++)
+			n *= 1024;
+		end++;
+	}
+	if (*end == 'i' || *end == 'I')
+		end++;
+	if (*end == 'b' || *end == 'B')
+		end++;
+	if (*end || n > 9e18)
+		return -1;
+	*bytes = (int64_t)n;
+	return 0;
+}
+
+static int bind_option(const char *option, bool *readonly)
+{
+	static const char *const ignored[] = { "rw", "z", "Z", "rprivate", "private", "rslave", "slave", "nocopy",
+					       "consistent", "cached", "delegated" };
+
+	if (strcmp(option, "ro") == 0 || strcmp(option, "readonly") == 0) {
+		*readonly = true;
+		return 0;
+	}
+	for (size_t i = 0; i < array_len(ignored); i++) {
+		if (strcmp(option, ignored[i]) == 0)
+			return 0;
+	}
+	return -1;
+}
+
+int spec_parse_bind(const char *text, char **source, char **destination, bool *readonly, struct err *e)
+{
+	autofree char *copy = xstrdup(text);
+	char *rest = copy, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":"), *options = rest, *option;
+
+	*readonly = false;
+	if (!src || !*src || !dst || !*dst || (options && strchr(options, ':')))
+		return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", text);
+	if (*dst != '/' || strcmp(dst, "/") == 0)
+		return err_set(e, ERR_INVALID, 0,
+			       *dst == '/' ? "invalid volume specification: '%s': invalid mount config for type \"bind\": "
+					     "invalid specification: destination can't be '/'" :
+					     "invalid volume specification: '%s': mount path must be absolute",
+			       text);
+	if (*src != '/')
+		return err_set(e, ERR_UNSUPPORTED, 0, "named volumes (-v %s): not supported yet by Silo", text);
+	while ((option = strsep(&options, ","))) {
+		if (*option && bind_option(option, readonly) < 0)
+			return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s': invalid mode: %s", text, option);
+	}
+	*source = xstrdup(src);
+	*destination = xstrdup(dst);
+	return 0;
+}
+
+static json_t *bind_mount(const char *source, const char *destination, bool readonly)
+{
+	return json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "destination", destination, "type", "bind", "source", source,
+			 "options", "rbind", readonly ? "ro" : "rw", "rprivate");
+}
+
+static json_t *tmpfs_mount(const char *destination, const char *options)
+{
+	json_t *list = json_pack("[s, s, s]", "noexec", "nosuid", "nodev");
+	autofree char *copy = xstrdup(options);
+	char *rest = copy, *option;
+
+	while ((option = strsep(&rest, ","))) {
+		if (*option)
+			json_array_append_new(list, json_string(option));
+	}
+	return json_pack("{s:s, s:s, s:s, s:o}", "destination", destination, "type", "tmpfs", "source", "tmpfs", "options",
+			 list);
+}
+
+static int no_binds_in_vm(const struct spec_input *in, struct err *e)
+{
+	if (!in->hyperv)
+		return 0;
+	return err_set(e, ERR_UNSUPPORTED, 0, "bind mounts: not supported yet by Silo with hyperv isolation");
+}
+
+static int add_binds(const struct spec_input *in, json_t *list, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(in->host, "Binds"), i, entry) {
+		autofree char *source = NULL;
+		autofree char *destination = NULL;
+		bool readonly;
+
+		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, e) < 0 ||
+		    no_binds_in_vm(in, e) < 0)
+			return -1;
+		json_array_append_new(list, bind_mount(source, destination, readonly));
+	}
+	return 0;
+}
+
+static int add_tmpfs(const struct spec_input *in, json_t *list, struct err *e)
+{
+	const char *destination;
+	json_t *options;
+
+	json_object_foreach(json_object_get(in->host, "Tmpfs"), destination, options) {
+		if (*destination != '/' || strcmp(destination, "/") == 0)
+			return err_set(e, ERR_INVALID, 0, "invalid tmpfs option: mount path must be absolute: %s", destination);
+		json_array_append_new(list, tmpfs_mount(destination, json_string_value(options)));
+	}
+	return 0;
+}
+
+static json_t *tmpfs_of_mount(const json_t *mount, const char *target)
+{
+	const json_t *options = json_member(mount, "TmpfsOptions");
+	int64_t size = json_int(options, "SizeBytes", 0), mode = json_int(options, "Mode", 0);
+	char text[64] = "";
+
+	if (size > 0)
+		snprintf(text, sizeof(text), "size=%lld", (long long)size);
+	if (mode > 0)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ",mode=%llo", (unsigned long long)mode);
+	return tmpfs_mount(target, text);
+}
+
+static int add_mounts(const struct spec_input *in, json_t *list, struct err *e)
+{
+	json_t *mount;
+	size_t i;
+
+	json_array_foreach(json_object_get(in->host, "Mounts"), i, mount) {
+		const char *type, *source, *target;
+		bool readonly;
+
+		if (json_get_str(mount, "Type", "", &type, e) < 0 || json_get_str(mount, "Source", "", &source, e) < 0 ||
+		    json_get_str(mount, "Target", "", &target, e) < 0 ||
+		    json_get_bool(mount, "ReadOnly", false, &readonly, e) < 0)
+			return -1;
+		if (*target != '/' || strcmp(target, "/") == 0)
+			return err_set(e, ERR_INVALID, 0,
+				       "invalid mount config for type \"%s\": invalid mount path: '%s' mount path must be absolute",
+				       type, target);
+		if (strcmp(type, "tmpfs") == 0) {
+			json_array_append_new(list, tmpfs_of_mount(mount, target));
+		} else if (strcmp(type, "bind") == 0) {
+			if (*source != '/')
+				return err_set(e, ERR_INVALID, 0,
+					       "invalid mount config for type \"bind\": invalid mount path: '%s' mount path "
+					       "must be absolute",
+					       source);
+			if (no_binds_in_vm(in, e) < 0)
+				return -1;
+			json_array_append_new(list, bind_mount(source, target, readonly));
+		} else {
+			return err_set(e, ERR_UNSUPPORTED, 0, "mounts of type \"%s\": not supported yet by Silo", type);
+		}
+	}
+	return 0;
+}
+
+json_t *spec_user_mounts(const struct spec_input *in, struct err *e)
+{
+	autojson *list = json_array();
+
+	if (add_tmpfs(in, list, e) < 0 || add_binds(in, list, e) < 0 || add_mounts(in, list, e) < 0)
+		return NULL;
+	return take_ptr(&list);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the engine share among themselves. Outside, only engine.h counts. */
+#ifndef SILO_ENGINE_STATE_H
+#define SILO_ENGINE_STATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/db.h"
+#include "engine/engine.h"
+#include "engine/events.h"
+#include "engine/record.h"
+
+struct watcher;
+struct reaper;
+
+struct engine {
+	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
+	const char *isolation; /* daemon's choice: "process", "hyperv" or NULL = by host kind */
+	bool client_machine;
+	json_t *config; /* daemon.json, or NULL */
+	char id[40];    /* GET /info */
+	struct db *db;
+	struct image_store *images;
+	struct events *events;
+	struct watcher *watcher;
+	struct reaper *reaper;
+
+	pthread_mutex_t lock; /* guards the table below */
+	struct container **containers;
+	size_t n_containers, cap_containers;
+	volatile bool closing;
+};
+
+/* --- table of containers (table.c) ------------------------------------------------------------------------------- */
+/* ERR_NOT_FOUND "No such container: REF". New reference. */
+struct container *table_find(struct engine *g, const char *ref, struct err *e) must_check;
+/* Conflict text of Docker when the name is taken. */
+int table_add(struct engine *g, struct container *c, struct err *e) must_check;
+void table_remove(struct engine *g, struct container *c);
+int table_rename(struct engine *g, struct container *c, const char *name, struct err *e) must_check;
+/* All containers, newest first, NULL-terminated; each with a reference. Free with table_free_list(). */
+struct container **table_all(struct engine *g);
+void table_free_list(struct container **list);
+/* Exec by id: the exec is borrowed from *c (valid while the caller holds *c). */
+struct exec *table_find_exec(struct engine *g, const char *exec_id, struct container **c, struct err *e) must_check;
+
+/* --- paths (files.c) ----------------------------------------------------------------------------------------------- */
+/* Heap strings: ROOT/containers/ID[/name], EXEC_ROOT/containers/ID[/name]. name NULL = the directory. */
+char *path_data(const struct engine *g, const char *id, const char *name);
+char *path_run(const struct engine *g, const char *id, const char *name);
+char *path_log(const struct engine *g, const char *id);
+
+/* Make ROOT/containers/ID with hosts, hostname, resolv.conf and the writable layer. */
+int files_create(struct engine *g, struct container *c, struct err *e) must_check;
+/* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */
+int files_bundle(struct engine *g, struct container *c, struct err *e) must_check;
+/* hostname as the container sees it: Config.Hostname or the short id. */
+void container_hostname(const struct container *c, const json_t *config, char out[static 65]);
+
+/* --- life (run.c, settle.c) ---------------------------------------------------------------------------------------- */
+/* Start c; c->op held. */
+int run_start(struct engine *g, struct container *c, struct err *e) must_check;
+/* The container has ended: record (exit.json's keys) decides. From the watcher. */
+void settle_exit(struct engine *g, struct container *c, const json_t *record);
+/* The monitor's process is gone. From the watcher; settles the container if it wasn't. */
+void settle_monitor_gone(struct engine *g, struct container *c);
+void settle_event(struct engine *g, struct container *c, const json_t *event);
+/* Logical removal: names and records go at once, files later. c must not run. */
+int settle_remove(struct engine *g, struct container *c, struct err *e) must_check;
+/* Wait until fn(c) holds or timeout_ms is over (-1 = none); c->lock held. False on timeout or when closing. */
+bool container_wait_for(struct engine *g, struct container *c, bool (*fn)(const struct container *c, const void *arg),
+			const void *arg, int timeout_ms);
+bool container_has_ended(const struct container *c, const void *arg);
+bool container_no_monitor(const struct container *c, const void *arg);
+/* Stop within timeout_s (signal, wait, SIGKILL). Emits kill and die, not stop. */
+int container_halt(struct engine *g, struct container *c, int signo, int timeout_s, struct err *e) must_check;
+
+/* --- watcher (watch.c): one thread for all monitors ------------------------------------------------------------------ */
+struct watcher *watcher_new(struct engine *g, struct err *e) must_check;
+void watcher_free(struct watcher *w);
+/* Take over a connection on which `watch` was answered, and the monitor's pidfd (or -1 when it isn't our child). */
+int watcher_add(struct watcher *w, struct container *c, int sock, int pidfd, struct err *e) must_check;
+
+/* --- reaper (reap.c): deletes what is logically gone ----------------------------------------------------------------- */
+struct reaper *reaper_new(struct engine *g, struct err *e) must_check;
+void reaper_free(struct reaper *r);
+/* Delete ROOT/tmp/removed-ID and EXEC_ROOT/containers/ID in the background: the container has no record and no monitor. */
+void reaper_add(struct reaper *r, const char *id);
+/* Kill and remove what a dead monitor left: cgroups silo/ID, the bundle directory. */
+void clean_leftovers(struct engine *g, const char *id);
+
+/* At engine_open: records, living monitors, dead ones, directories without a record. */
+int recover_all(struct engine *g, struct err *e) must_check;
+
+/* Docker's event of a container, with its image, name and labels; extra: NULL-terminated key, value pairs. */
+void container_event(struct engine *g, struct container *c, const char *action, ...) __attribute__((sentinel));
+
+#endif
