@@ -66,7 +66,8 @@ int main(int argc, char **argv)
 
 	log_init("silo-monitor", LOG_LEVEL_INFO);
 	if (argc != 2 || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
-		fprintf(stderr, "usage: silo-monitor BUNDLE_DIR, with a listening socket as descriptor 3; started by silod\n");
+		fprintf(stderr,
+			"usage: silo-monitor BUNDLE_DIR, with a listening socket as descriptor 3; started by silod\n");
 		return 2;
 	}
 	set_process();

@@ -14,11 +14,11 @@
 #include "base/msg.h"
 #include "base/own.h"
 
-#define CALL_MS  60000  /* requests that a healthy monitor answers in milliseconds; a guest has its own deadlines */
+#define CALL_MS 60000   /* requests that a healthy monitor answers in milliseconds; a guest has its own deadlines */
 #define START_MS 180000 /* preparation included: an emulated machine may boot cold */
 
 #define SOCKET_NAME "monitor.sock"
-#define LOG_NAME    "monitor.log"
+#define LOG_NAME "monitor.log"
 
 /* --- spawn ------------------------------------------------------------------------------------------------------ */
 
@@ -229,8 +229,8 @@ int monitor_attach(const char *bundle_dir, const struct monitor_streams *s, stru
 
 pid_t monitor_exec(const char *bundle_dir, const struct monitor_exec *x, struct err *e)
 {
-	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op", "exec", "id", x->id, "process", x->process,
-				      "tty", x->tty, "rows", x->rows, "cols", x->cols);
+	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op", "exec", "id", x->id, "process",
+				      x->process, "tty", x->tty, "rows", x->rows, "cols", x->cols);
 	const struct monitor_streams *s = x->streams;
 	bool has_client = s && s->client >= 0;
 

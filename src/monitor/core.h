@@ -68,7 +68,8 @@ void monitor_clean(struct monitor *m);
 /* --- exec.c ----------------------------------------------------------------------------------------------------- */
 struct session *exec_find(struct monitor *m, const char *id);
 /* A request `exec`; fds[0] is the client if n_fds > 0 (taken then). */
-int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds, json_t **answer, struct err *e) must_check;
+int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds, json_t **answer,
+	       struct err *e) must_check;
 void exec_ended(struct monitor *m, struct session *s);
 /* The container is gone: so are its execs. */
 void execs_lost(struct monitor *m);

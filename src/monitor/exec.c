@@ -45,7 +45,8 @@ static int exec_parse(const struct monitor *m, const json_t *request, struct exe
 	if (json_get_str(request, "id", NULL, &o->id, e) || json_get_object(request, "process", &process, e) ||
 	    json_get_bool(request, "tty", false, &o->tty, e) || parse_size(request, "rows", &o->rows, e) ||
 	    parse_size(request, "cols", &o->cols, e) || json_get_bool(request, "stdin", false, &w->in, e) ||
-	    json_get_bool(request, "stdout", false, &w->out, e) || json_get_bool(request, "stderr", false, &w->err, e) ||
+	    json_get_bool(request, "stdout", false, &w->out, e) ||
+	    json_get_bool(request, "stderr", false, &w->err, e) ||
 	    json_get_str(request, "detach_keys", m->detach_keys, &w->detach_keys, e))
 		return -1;
 	if (!o->id || !*o->id || !process)
@@ -163,8 +164,8 @@ json_t *execs_json(const struct monitor *m)
 		bool running = !s->over;
 		int pid = running && s->process ? (int)m->isolation->process_pid(s->process) : 0;
 
-		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:i}", "id", s->id, "pid", pid, "running", running,
-						      "exit_code", s->over ? s->exit_code : 0));
+		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:i}", "id", s->id, "pid", pid, "running",
+						      running, "exit_code", s->over ? s->exit_code : 0));
 	}
 	return list;
 }

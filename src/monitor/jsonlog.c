@@ -179,7 +179,8 @@ static void log_piece(void *arg, const char *piece, size_t n)
 	str_puts(&log->batch, log->stream_name);
 	str_puts(&log->batch, log->time);
 	str_puts(&log->batch, "\"}\n");
-	if ((int64_t)log->batch.len >= full || (log->max_size > 0 && log->size + (int64_t)log->batch.len >= log->max_size))
+	if ((int64_t)log->batch.len >= full ||
+	    (log->max_size > 0 && log->size + (int64_t)log->batch.len >= log->max_size))
 		log_flush(log);
 }
 

@@ -16,9 +16,9 @@
 #include "monitor/memory.h"
 
 #define ORPHAN_MS (60 * 1000) /* silod connects at once after the spawn, or is dead */
-#define KILL_MS   (10 * 1000) /* SIGKILL must have worked by then */
-#define FLUSH_MS  (2 * 1000)  /* for watchers to read the last events */
-#define TRIM_MS   200
+#define KILL_MS (10 * 1000)   /* SIGKILL must have worked by then */
+#define FLUSH_MS (2 * 1000)   /* for watchers to read the last events */
+#define TRIM_MS 200
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
@@ -41,9 +41,9 @@ json_t *monitor_exit_event(const struct monitor *m)
 static void write_exit_record(const struct monitor *m)
 {
 	struct err err;
-	autojson *record = json_pack("{s:i, s:b, s:s, s:s, s:o}", "exit_code", m->exit_code, "oom_killed", m->oom_killed,
-				     "started_at", m->started_at, "finished_at", m->finished_at, "error",
-				     text_json(m->error));
+	autojson *record =
+		json_pack("{s:i, s:b, s:s, s:s, s:o}", "exit_code", m->exit_code, "oom_killed", m->oom_killed,
+			  "started_at", m->started_at, "finished_at", m->finished_at, "error", text_json(m->error));
 	autofree char *text = json_text(record);
 
 	if (!m->exit_path)

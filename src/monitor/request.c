@@ -14,7 +14,7 @@ struct call {
 	const json_t *body;
 	int *fds; /* the handler may take them: -1 then */
 	size_t n_fds;
-	json_t *answer;    /* NULL = {} */
+	json_t *answer; /* NULL = {} */
 	bool new_watch;
 };
 
@@ -26,8 +26,8 @@ static json_t *state_json(const struct monitor *m)
 	/* A failed preparation is told by `start`: until then the container has been created, as far as silod knows. */
 	const char *status = life_name(m->failure.kind ? LIFE_CREATED : m->state);
 
-	return json_pack("{s:s, s:i, s:i, s:s, s:o}", "status", status, "pid", pid, "sandbox_pid", sandbox_pid, "started_at",
-			 m->started_at, "execs", execs_json(m));
+	return json_pack("{s:s, s:i, s:i, s:s, s:o}", "status", status, "pid", pid, "sandbox_pid", sandbox_pid,
+			 "started_at", m->started_at, "execs", execs_json(m));
 }
 
 static int op_state(struct call *c, struct err *e unused_arg)
@@ -181,18 +181,12 @@ static const struct op {
 	bool even_failed; /* also of a container that couldn't be prepared */
 	int (*run)(struct call *c, struct err *e);
 } ops[] = {
-	{ "start", LIFE_START, false, op_start },
-	{ "state", LIFE_ASK, true, op_state },
-	{ "watch", LIFE_ASK, true, op_watch },
-	{ "attach", LIFE_ATTACH, false, op_attach },
-	{ "exec", LIFE_EXEC, false, op_exec },
-	{ "signal", LIFE_SIGNAL, false, op_signal },
-	{ "resize", LIFE_RESIZE, false, op_resize },
-	{ "pause", LIFE_PAUSE, false, op_pause },
-	{ "resume", LIFE_RESUME, false, op_resume },
-	{ "top", LIFE_MEASURE, false, op_top },
-	{ "stats", LIFE_MEASURE, false, op_stats },
-	{ "update", LIFE_UPDATE, false, op_update },
+	{ "start", LIFE_START, false, op_start },    { "state", LIFE_ASK, true, op_state },
+	{ "watch", LIFE_ASK, true, op_watch },       { "attach", LIFE_ATTACH, false, op_attach },
+	{ "exec", LIFE_EXEC, false, op_exec },       { "signal", LIFE_SIGNAL, false, op_signal },
+	{ "resize", LIFE_RESIZE, false, op_resize }, { "pause", LIFE_PAUSE, false, op_pause },
+	{ "resume", LIFE_RESUME, false, op_resume }, { "top", LIFE_MEASURE, false, op_top },
+	{ "stats", LIFE_MEASURE, false, op_stats },  { "update", LIFE_UPDATE, false, op_update },
 	{ "shutdown", LIFE_ASK, true, op_shutdown },
 };
 

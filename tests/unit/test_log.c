@@ -7,11 +7,11 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,7 +46,8 @@ static void lines_are_split(void **state unused_arg)
 			str_init(&seen, 100);
 			str_puts(&seen, "");
 			for (size_t at = 0; at < n; at += chunk)
-				log_lines_feed(&l, cases[i].in + at, n - at < chunk ? n - at : chunk, note_piece, &seen);
+				log_lines_feed(&l, cases[i].in + at, n - at < chunk ? n - at : chunk, note_piece,
+					       &seen);
 			log_lines_finish(&l, note_piece, &seen);
 			assert_string_equal(seen.s, cases[i].pieces);
 		}

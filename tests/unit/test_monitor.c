@@ -19,12 +19,18 @@ static void keys_are_parsed(void **state unused_arg)
 	static const struct {
 		const char *text, *codes;
 	} good[] = {
-		{ "ctrl-p,ctrl-q", "\x10\x11" }, { "a", "a" },          { "a,b,c", "abc" },
-		{ "ctrl-[", "\x1b" },            { "ctrl-\\", "\x1c" }, { "ctrl-],ctrl-^,ctrl-_", "\x1d\x1e\x1f" },
-		{ "DEL", "\x7f" },               { "ctrl-a,x", "\x01x" },
+		{ "ctrl-p,ctrl-q", "\x10\x11" },
+		{ "a", "a" },
+		{ "a,b,c", "abc" },
+		{ "ctrl-[", "\x1b" },
+		{ "ctrl-\\", "\x1c" },
+		{ "ctrl-],ctrl-^,ctrl-_", "\x1d\x1e\x1f" },
+		{ "DEL", "\x7f" },
+		{ "ctrl-a,x", "\x01x" },
 	};
-	static const char *const bad[] = { "", "ctrl-A", "ctrl-", "ab", "a,", ",a", "ctrl-aa", "ctrl-1",
-					   "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q" };
+	static const char *const bad[] = { "",        "ctrl-A", "ctrl-",
+					   "ab",      "a,",     ",a",
+					   "ctrl-aa", "ctrl-1", "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q" };
 	struct keys k;
 	struct err e;
 
@@ -72,7 +78,12 @@ static void keys_are_found(void **state unused_arg)
 	} cases[] = {
 		{ "ctrl-p,ctrl-q", "hello", "hello", false },
 		{ "ctrl-p,ctrl-q", "ab\x10\x11 rest", "ab", true },
-		{ "ctrl-p,ctrl-q", "a\x10" "b", "a\x10" "b", false },
+		{ "ctrl-p,ctrl-q",
+		  "a\x10"
+		  "b",
+		  "a\x10"
+		  "b",
+		  false },
 		{ "ctrl-p,ctrl-q", "\x10\x10\x11", "\x10", true },
 		{ "ctrl-p,ctrl-q", "\x10", "", false },
 		{ "ctrl-p,ctrl-q", "\x11\x10", "\x11", false },
@@ -180,9 +191,9 @@ static void life_is_complete(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys_are_parsed),    cmocka_unit_test(keys_are_found),
+		cmocka_unit_test(keys_are_parsed),        cmocka_unit_test(keys_are_found),
 		cmocka_unit_test(keys_agree_with_search), cmocka_unit_test(frames_are_dockers),
-		cmocka_unit_test(life_has_a_table),   cmocka_unit_test(life_is_complete),
+		cmocka_unit_test(life_has_a_table),       cmocka_unit_test(life_is_complete),
 	};
 
 	return cmocka_run_group_tests_name("monitor", tests, NULL, NULL);

@@ -105,8 +105,7 @@ static void fake_ended(void *arg, uint32_t events)
 	waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED);
 	loop_remove(&p->io);
 	p->pid = 0;
-	p->c->s->ev.process_exited(p->c->s->ev.arg, p,
-				   si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status);
+	p->c->s->ev.process_exited(p->c->s->ev.arg, p, si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status);
 }
 
 static void fake_child(const json_t *process, const struct process_io *io, int tty, int go)
@@ -307,8 +306,8 @@ static void run_spawn(struct run *r, const char *command, const char *more, cons
 	strcpy(r->dir, "/tmp/silo-test-mon.XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
 	autofree char *config = xasprintf("{\"process\":{\"args\":[\"%s\"]%s}}", command, more);
-	autofree char *silo_json = xasprintf("{\"exit_path\":\"%s/exit.json\",\"log\":{\"path\":\"%s/log\"}%s}", r->dir,
-					     r->dir, silo);
+	autofree char *silo_json =
+		xasprintf("{\"exit_path\":\"%s/exit.json\",\"log\":{\"path\":\"%s/log\"}%s}", r->dir, r->dir, silo);
 	autofree char *socket = xasprintf("%s/monitor.sock", r->dir);
 	int listener = msg_listen(socket, 0600, &r->e);
 
@@ -759,8 +758,15 @@ static void lost_sandbox_is_137(void **state)
 
 static void rubbish_is_answered(void **state)
 {
-	static const char *const rubbish[] = { "{", "[]", "\"x\"", "{\"op\":1}", "{\"op\":\"nosuch\"}", "{}", "\xff",
-					       "{\"op\":\"signal\",\"signal\":\"x\"}", "{\"op\":\"exec\",\"id\":[]}" };
+	static const char *const rubbish[] = { "{",
+					       "[]",
+					       "\"x\"",
+					       "{\"op\":1}",
+					       "{\"op\":\"nosuch\"}",
+					       "{}",
+					       "\xff",
+					       "{\"op\":\"signal\",\"signal\":\"x\"}",
+					       "{\"op\":\"exec\",\"id\":[]}" };
 	struct run r;
 
 	run_begin(&r, "sleep 100", "", "");
