@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -89,9 +89,9 @@ int reply_error(struct request *r, unsigned status, const char *message)
 {
 	autostr text;
 
+	str_init(&text, 64 * KIB);
 	if (status == MHD_HTTP_NOT_MODIFIED)
 		return reply_empty(r, status);
-	str_init(&text, 64 * KIB);
 	str_puts(&text, "{\"message\":");
 	str_add_json(&text, message, strlen(message));
 	str_puts(&text, "}\n");

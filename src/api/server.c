@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/daemon.h"
 #include "api/exchange.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -22,7 +23,7 @@
 struct server {
 	struct engine *engine;
 	size_t n;
-	struct MHD_Daemon *daemons[SERVER_LISTEN_MAX];
+	struct MHD_Daemon *daemons[LISTENERS_MAX];
 };
 
 /* --- a request's beginning ------------------------------------------------------------------------------------ */

@@ -9,7 +9,6 @@
 #include "engine/engine.h"
 
 #define SERVER_NAME "Silo/" SILO_VERSION " (linux)"
-#define SERVER_LISTEN_MAX 8
 
 struct server;
 
@@ -17,7 +16,7 @@ struct server;
  * server_start - serve the Engine API on listening stream sockets.
  *
  * @engine     must outlive the server.
- * @listeners  at most SERVER_LISTEN_MAX non-blocking sockets; taken, whether it succeeds or not.
+ * @listeners  at most LISTENERS_MAX (daemon.h) non-blocking sockets; taken, whether it succeeds or not.
  */
 struct server *server_start(struct engine *engine, const int *listeners, size_t n, struct err *e) must_check;
 
