@@ -26,7 +26,8 @@ struct guest_container {
 	struct sandbox *sandbox;
 	struct container *container;
 	struct guest_process *processes;
-	char *dir; /* AGENT_RUN_DIR/<id>: its mounts */
+	char *dir;  /* AGENT_RUN_DIR/<id>: its mounts */
+	char *disk; /* device of the writable layer, while mounted */
 };
 
 /**

@@ -4,6 +4,8 @@
  * disk; isolation/process makes the overlay of both.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -14,6 +16,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
+
+#define RELEASE_WAIT_MS 3000
 
 static int mount_disk(struct guest_container *g, const char *device, const char *name, const char *type,
 		      unsigned long flags, const char *data, struct err *e)
@@ -49,6 +53,21 @@ static void describe_layers(const struct guest_container *g, json_t *silo)
 			    json_pack("{s:[s], s:s, s:s}", "layers", image, "upper", upper, "work", work));
 }
 
+/*
+ * The overlay of a container that has just ended may hold the file system a moment longer than its mount: it is clean
+ * on the disk only when nothing holds the device any more.
+ */
+static bool is_released(const char *device)
+{
+	for (int64_t deadline = time_monotonic_ms() + RELEASE_WAIT_MS; time_monotonic_ms() < deadline; poll(NULL, 0, 1)) {
+		autoclose int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
+
+		if (fd >= 0 || errno != EBUSY)
+			return true;
+	}
+	return false;
+}
+
 int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 {
 	const json_t *rootfs = json_object_get(silo, "rootfs");
@@ -62,6 +81,7 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 		disks_unmount(g);
 		return -1;
 	}
+	g->disk = xstrdup(disk);
 	describe_layers(g, silo);
 	return 0;
 }
@@ -82,4 +102,9 @@ void disks_unmount(struct guest_container *g)
 		(void)rmdir(path);
 	}
 	(void)rmdir(g->dir);
+	if (g->disk && !is_released(g->disk)) {
+		log_warn("%s is still in use", g->disk);
+		sync();
+	}
+	own_free(&g->disk);
 }

@@ -112,7 +112,7 @@ static int open_setup(void *arg, struct err *e)
 				      (json_int_t)(now.tv_sec * 1000000000 + now.tv_nsec));
 
 	explicit_bzero(entropy, sizeof entropy);
-	return agent_order(s, "setup", request, CALL_LONG_MS, e);
+	return agent_order(s, "setup", request, e);
 }
 
 static const struct step open_steps[] = {
@@ -131,6 +131,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	struct sandbox *s = xcalloc(1, sizeof *s);
 
 	*s = (struct sandbox){ .bundle = b, .loop = l, .events = *ev };
+	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
 	if (steps_run(open_steps, array_len(open_steps), s, NULL, e)) {
 		free(s);
 		return NULL;
@@ -144,7 +145,7 @@ static void sandbox_close(struct sandbox *s)
 	struct err e;
 
 	/* The disks were unmounted with their containers; this is for what a busy one left behind. */
-	if (!s->lost && agent_order(s, "sync", request, CALL_SHORT_MS, &e))
+	if (!s->lost && agent_order(s, "sync", request, &e))
 		log_warn("%s: %s", s->bundle->id, e.msg);
 	loop_remove(&s->telling);
 	loop_remove(&s->vm_io);
@@ -209,7 +210,7 @@ static struct container *container_create(struct sandbox *s, const struct bundle
 	c->next = s->containers;
 	s->containers = c;
 	c->init = process_new(c, io, request, e);
-	autojson *answer = c->init ? agent_call(s, "create", request, CALL_LONG_MS, e) : NULL;
+	autojson *answer = c->init ? agent_call(s, "create", request, e) : NULL;
 
 	if (answer && !process_made(c->init, answer, e))
 		return c;
@@ -227,7 +228,7 @@ static int container_start(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
 
-	return agent_order(c->sandbox, "start", request, CALL_LONG_MS, e);
+	return agent_order(c->sandbox, "start", request, e);
 }
 
 static struct process *container_exec(struct container *c, const json_t *process, struct process_io *io, struct err *e)
@@ -238,7 +239,7 @@ static struct process *container_exec(struct container *c, const json_t *process
 	if (!p)
 		return NULL;
 	json_object_set(request, "spec", (json_t *)(uintptr_t)process);
-	autojson *answer = agent_call(c->sandbox, "exec", request, CALL_LONG_MS, e);
+	autojson *answer = agent_call(c->sandbox, "exec", request, e);
 
 	if (answer && !process_made(p, answer, e))
 		return p;
@@ -265,7 +266,7 @@ static int process_signal(struct process *p, int signo, bool all, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, 0, "the process has ended");
 	json_object_set_new(request, "signal", json_integer(signo));
 	json_object_set_new(request, "all", json_boolean(all));
-	return agent_order(p->container->sandbox, "signal", request, CALL_SHORT_MS, e);
+	return agent_order(p->container->sandbox, "signal", request, e);
 }
 
 static int process_resize(struct process *p, uint16_t rows, uint16_t cols, struct err *e)
@@ -274,7 +275,7 @@ static int process_resize(struct process *p, uint16_t rows, uint16_t cols, struc
 
 	json_object_set_new(request, "rows", json_integer(rows));
 	json_object_set_new(request, "cols", json_integer(cols));
-	return agent_order(p->container->sandbox, "resize", request, CALL_SHORT_MS, e);
+	return agent_order(p->container->sandbox, "resize", request, e);
 }
 
 static int container_freeze(struct container *c, bool frozen, struct err *e)
@@ -282,7 +283,7 @@ static int container_freeze(struct container *c, bool frozen, struct err *e)
 	autojson *request = request_for(c);
 
 	json_object_set_new(request, "frozen", json_boolean(frozen));
-	return agent_order(c->sandbox, "freeze", request, CALL_SHORT_MS, e);
+	return agent_order(c->sandbox, "freeze", request, e);
 }
 
 /* What the guest says is data for others to look at: only its form is checked. */
@@ -293,7 +294,7 @@ static json_t *container_top(struct container *c, const json_t *ps_args, struct 
 	size_t i;
 
 	json_object_set(request, "args", (json_t *)(uintptr_t)ps_args);
-	autojson *answer = agent_call(c->sandbox, "top", request, CALL_SHORT_MS, e);
+	autojson *answer = agent_call(c->sandbox, "top", request, e);
 	bool good = answer && json_is_string(json_object_get(answer, "output")) &&
 		    json_is_array(json_object_get(answer, "pids"));
 
@@ -312,7 +313,7 @@ static json_t *container_top(struct container *c, const json_t *ps_args, struct 
 static json_t *container_stats(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
-	autojson *answer = agent_call(c->sandbox, "stats", request, CALL_SHORT_MS, e);
+	autojson *answer = agent_call(c->sandbox, "stats", request, e);
 
 	json_object_del(answer, "id");
 	return take_ptr(&answer);
@@ -323,7 +324,7 @@ static int container_update(struct container *c, const json_t *resources, struct
 	autojson *request = request_for(c);
 
 	json_object_set(request, "resources", (json_t *)(uintptr_t)resources);
-	return agent_order(c->sandbox, "update", request, CALL_SHORT_MS, e);
+	return agent_order(c->sandbox, "update", request, e);
 }
 
 static void container_delete(struct container *c)
@@ -331,7 +332,7 @@ static void container_delete(struct container *c)
 	autojson *request = request_for(c);
 	struct err e;
 
-	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, CALL_LONG_MS, &e))
+	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, &e))
 		log_warn("%s: delete in the guest: %s", c->id, e.msg);
 	container_free(c);
 }

@@ -36,13 +36,16 @@ struct sandbox {
 	struct loop_io *telling; /* timer: what is left to tell after the sandbox was lost */
 	struct container *containers;
 	int64_t next_key;
+	int timeout_ms; /* for one answer of the guest */
+	bool silent;    /* the last call got no answer */
 	bool lost;
 	struct err why; /* when lost */
 };
 
-/* Budgets for an answer of the guest. Emulated on a busy host even small things take long. */
-#define CALL_LONG_MS 60000
-#define CALL_SHORT_MS 20000
+/* Default of vm.timeout_ms, the budget for one answer. Emulated on a busy host even small things take long. */
+#define CALL_TIMEOUT_MS 60000
+/* For a guest that has just been silent that long: taking the sandbox down must not take minutes. */
+#define CALL_SILENT_MS 5000
 
 /**
  * agent_call - a request to the guest; see channel_call().
@@ -50,9 +53,9 @@ struct sandbox {
  * ERR_TIMEOUT with Hyper-V's own words where no answer came. A broken channel loses the sandbox: the VM is killed, and
  * sandbox_lost is sent from the loop. What the guest says in an error is stripped to printable text.
  */
-json_t *agent_call(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e) must_check;
+json_t *agent_call(struct sandbox *s, const char *op, json_t *request, struct err *e) must_check;
 /* The same where the answer's content doesn't matter. */
-int agent_order(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e) must_check;
+int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *e) must_check;
 
 /* Handlers of the channel. */
 void hyperv_event(void *arg, const char *name, const json_t *body);

@@ -58,14 +58,16 @@ static void lose(struct sandbox *s, const struct err *why)
 	(void)syscall(SYS_pidfd_send_signal, vm_pidfd(s->vm), SIGKILL, NULL, 0);
 }
 
-json_t *agent_call(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e)
+json_t *agent_call(struct sandbox *s, const char *op, json_t *request, struct err *e)
 {
 	if (s->lost) {
 		*e = s->why;
 		return NULL;
 	}
-	json_t *answer = channel_call(s->channel, op, request, timeout_ms, e);
+	int budget = s->silent && s->timeout_ms > CALL_SILENT_MS ? CALL_SILENT_MS : s->timeout_ms;
+	json_t *answer = channel_call(s->channel, op, request, budget, e);
 
+	s->silent = !answer && e->kind == ERR_TIMEOUT;
 	if (answer)
 		return answer;
 	if (channel_is_broken(s->channel)) {
@@ -79,9 +81,9 @@ json_t *agent_call(struct sandbox *s, const char *op, json_t *request, int timeo
 	return NULL;
 }
 
-int agent_order(struct sandbox *s, const char *op, json_t *request, int timeout_ms, struct err *e)
+int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *e)
 {
-	autojson *answer = agent_call(s, op, request, timeout_ms, e);
+	autojson *answer = agent_call(s, op, request, e);
 
 	return answer ? 0 : -1;
 }
