@@ -181,13 +181,20 @@ static const struct op {
 	bool even_failed; /* also of a container that couldn't be prepared */
 	int (*run)(struct call *c, struct err *e);
 } ops[] = {
-	{ "start", LIFE_START, false, op_start },    { "state", LIFE_ASK, true, op_state },
-	{ "watch", LIFE_ASK, true, op_watch },       { "attach", LIFE_ATTACH, false, op_attach },
-	{ "exec", LIFE_EXEC, false, op_exec },       { "signal", LIFE_SIGNAL, false, op_signal },
-	{ "resize", LIFE_RESIZE, false, op_resize }, { "pause", LIFE_PAUSE, false, op_pause },
-	{ "resume", LIFE_RESUME, false, op_resume }, { "top", LIFE_MEASURE, false, op_top },
-	{ "stats", LIFE_MEASURE, false, op_stats },  { "update", LIFE_UPDATE, false, op_update },
-	{ "shutdown", LIFE_ASK, true, op_shutdown },
+	/* name        event         failed  handler */
+	{ "start",     LIFE_START,   false,  op_start },
+	{ "state",     LIFE_ASK,     true,   op_state },
+	{ "watch",     LIFE_ASK,     true,   op_watch },
+	{ "attach",    LIFE_ATTACH,  false,  op_attach },
+	{ "exec",      LIFE_EXEC,    false,  op_exec },
+	{ "signal",    LIFE_SIGNAL,  false,  op_signal },
+	{ "resize",    LIFE_RESIZE,  false,  op_resize },
+	{ "pause",     LIFE_PAUSE,   false,  op_pause },
+	{ "resume",    LIFE_RESUME,  false,  op_resume },
+	{ "top",       LIFE_MEASURE, false,  op_top },
+	{ "stats",     LIFE_MEASURE, false,  op_stats },
+	{ "update",    LIFE_UPDATE,  false,  op_update },
+	{ "shutdown",  LIFE_ASK,     true,   op_shutdown },
 };
 
 static const struct op *op_find(const char *name)
