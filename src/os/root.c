@@ -13,6 +13,7 @@
 
 /* The kernel gives EAGAIN when a rename anywhere ran against the lookup; an attacker may provoke it, so give up. */
 #define EAGAIN_TRIES 128
+#define SYMLINKS_MAX 8
 
 int root_try_open(int root, const char *path, int flags, uint64_t resolve, mode_t mode)
 {
@@ -75,30 +76,49 @@ int root_mkdirs(int root, const char *path, mode_t mode, uint64_t resolve, struc
 	return mkdir_and_open(parent, slash + 1, mode, path, e);
 }
 
-int root_touch(int root, const char *path, mode_t mode, struct err *e)
+/* Where the symlink name in dir (cleaned path dir_path) points to, as a path from root. NULL: no symlink. */
+static char *link_target(int parent, const char *name, const char *dir_path)
+{
+	char target[4096];
+	ssize_t n = readlinkat(parent, name, target, sizeof(target) - 1);
+
+	if (n <= 0)
+		return NULL;
+	target[n] = '\0';
+	return target[0] == '/' ? xstrdup(target) : xasprintf("%s/%s", dir_path, target);
+}
+
+/* depth bounds a chain of dangling symlinks, which images have for /etc/resolv.conf: their target is created. */
+static int touch(int root, const char *path, mode_t mode, int depth, struct err *e)
 {
 	autofree char *clean = path_clean(path);
-	autofree char *dir = NULL;
+	autofree char *next = NULL;
 	autoclose int parent = -1;
 	autoclose int made = -1;
-	char *slash;
+	char *slash = strrchr(clean, '/');
 	int fd;
 
 	fd = root_try_open(root, clean, O_PATH, 0, 0);
 	if (fd >= 0)
 		return fd;
-	if (errno != ENOENT || !strcmp(clean, "/"))
+	if (errno != ENOENT || !slash[1] || depth == 0)
 		return err_set(e, ERR_SYSTEM, errno, "create %s", path);
-	slash = strrchr(clean, '/');
-	dir = xstrndup(clean, slash == clean ? 1 : (size_t)(slash - clean));
-	parent = root_mkdirs(root, dir, 0755, 0, e);
+	*slash = '\0';
+	parent = root_mkdirs(root, clean, 0755, 0, e);
 	if (parent < 0)
 		return -1;
 	made = openat(parent, slash + 1, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (made < 0 && errno == EEXIST && (next = link_target(parent, slash + 1, clean)))
+		return touch(root, next, mode, depth - 1, e);
 	if (made < 0)
 		return err_set(e, ERR_SYSTEM, errno, "create %s", path);
 	fd = openat(parent, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd >= 0 ? fd : err_set(e, ERR_SYSTEM, errno, "create %s", path);
+}
+
+int root_touch(int root, const char *path, mode_t mode, struct err *e)
+{
+	return touch(root, path, mode, SYMLINKS_MAX, e);
 }
 
 int root_read_file(int root, const char *path, struct str *out, struct err *e)

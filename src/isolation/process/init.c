@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The child that becomes pid 1 of a container: namespaces, root file system, everything up to finish.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/own.h"
+#include "isolation/process/child.h"
+#include "os/mount.h"
+#include "os/netlink.h"
+#include "os/ns.h"
+
+static const struct oci_namespace *namespace_of(const struct child *ch, uint64_t flag)
+{
+	return oci_spec_namespace(ch->spec, flag);
+}
+
+/* v1: this process is single-threaded, so "0" into tasks moves all of it without the grace period of cgroup.procs. */
+int child_enter_cgroup(void *arg, struct err *e)
+{
+	return cgroup_attach_self(((struct child *)arg)->c->cg, e);
+}
+
+/* The cgroup namespace comes after the cgroup: its root is where its maker is at that moment. */
+static int enter_namespaces(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const struct oci_namespace *cg = namespace_of(ch, CLONE_NEWCGROUP);
+
+	for (size_t i = 0; i < ch->spec->n_namespaces; i++) {
+		const struct oci_namespace *n = &ch->spec->namespaces[i];
+
+		if (n->path && n->flag != CLONE_NEWPID && n->flag != CLONE_NEWNS && ns_enter_path(n->path, n->flag, e))
+			return -1;
+	}
+	if (cg && !cg->path && unshare(CLONE_NEWCGROUP))
+		return err_set(e, ERR_SYSTEM, errno, "unshare cgroup namespace");
+	return 0;
+}
+
+static bool has_new(const struct child *ch, uint64_t flag)
+{
+	const struct oci_namespace *n = namespace_of(ch, flag);
+
+	return n && !n->path;
+}
+
+static bool wants_network(void *arg)
+{
+	return has_new(arg, CLONE_NEWNET);
+}
+
+static int start_network(void *arg, struct err *e)
+{
+	return netlink_lo_up(e);
+}
+
+static bool wants_hostname(void *arg)
+{
+	return has_new(arg, CLONE_NEWUTS);
+}
+
+static int set_hostname(void *arg, struct err *e)
+{
+	const struct oci_spec *s = ((struct child *)arg)->spec;
+
+	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)))
+		return err_set(e, ERR_INVALID, errno, "sethostname \"%s\"", s->hostname);
+	if (s->domainname && setdomainname(s->domainname, strlen(s->domainname)))
+		return err_set(e, ERR_INVALID, errno, "setdomainname \"%s\"", s->domainname);
+	return 0;
+}
+
+/* Through the /proc of outside: the container's own may be missing or replaced by the spec. */
+int child_set_oom_score(void *arg, struct err *e)
+{
+	const struct child *ch = arg;
+	char text[16];
+
+	if (!ch->proc->has_oom_score_adj)
+		return 0;
+	snprintf(text, sizeof(text), "%d", ch->proc->oom_score_adj);
+	return io_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", text, e);
+}
+
+static bool wants_terminal(void *arg)
+{
+	return ((struct child *)arg)->io->tty;
+}
+
+static int pivot(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+
+	if (mount_pivot(ch->root, e))
+		return -1;
+	return mount_change(ch->root, 0, 0, ch->spec->rootfs_propagation & ~(uint64_t)MS_REC,
+			    ch->spec->rootfs_propagation & MS_REC, e);
+}
+
+static const struct step init_steps[] = {
+	/* name             wanted          run                  undo */
+	{ "enter cgroup",   NULL,           child_enter_cgroup,  NULL },
+	{ "namespaces",     NULL,           enter_namespaces,    NULL },
+	{ "network",        wants_network,  start_network,       NULL },
+	{ "hostname",       wants_hostname, set_hostname,        NULL },
+	{ "oom score",      NULL,           child_set_oom_score, NULL },
+	{ "bind sources",   NULL,           child_open_binds,    NULL },
+	{ "root",           NULL,           child_mount_root,    NULL },
+	{ "mounts",         NULL,           child_mount_all,     NULL },
+	{ "files",          NULL,           child_bind_files,    NULL },
+	{ "devices",        NULL,           child_make_devices,  NULL },
+	{ "terminal",       wants_terminal, child_open_terminal, NULL },
+	{ "sysctls",        NULL,           child_set_sysctls,   NULL },
+	{ "masked paths",   NULL,           child_mask_paths,    NULL },
+	{ "readonly paths", NULL,           child_lock_paths,    NULL },
+	{ "pivot",          NULL,           pivot,               NULL },
+};
+
+_Noreturn void init_child(struct container *c, const struct process_io *io, int sync)
+{
+	struct child ch;
+
+	umask(0);
+	child_init(&ch, c, &c->b->spec->process, io, sync);
+	child_run(&ch, init_steps, array_len(init_steps));
+}

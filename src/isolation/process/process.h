@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Process isolation: private to this directory. */
+#ifndef SILO_ISOLATION_PROCESS_H
+#define SILO_ISOLATION_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "isolation/isolation.h"
+#include "os/cgroup.h"
+
+struct sandbox {
+	const struct bundle *b;
+	struct loop *loop;
+	struct isolation_events ev;
+};
+
+struct process {
+	struct container *c;
+	pid_t pid;
+	int pidfd;
+	int tty; /* own duplicate of the master, for resize; -1 */
+	struct loop_io *watch;
+	bool ended;
+	int exit_code;
+	struct process *next; /* of the container's execs */
+};
+
+struct container {
+	struct sandbox *s;
+	const struct bundle *b;
+	struct cgroup *cg;
+	struct process init;
+	struct process *execs;
+	int sync; /* to the parked init; -1 after start */
+	struct loop_io *oom_watch;
+	bool oom_reported;
+};
+
+/* container.c */
+struct container *process_container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
+					   struct err *e);
+int process_container_start(struct container *c, struct err *e);
+void process_container_delete(struct container *c);
+
+/* exec.c */
+struct process *process_container_exec(struct container *c, const json_t *spec, struct process_io *io, struct err *e);
+void process_exec_free(struct process *p);
+
+/* watch.c: reap, report exits and OOM kills */
+int process_watch(struct process *p, struct err *e) must_check;
+void process_unwatch(struct process *p);
+int container_watch_oom(struct container *c, struct err *e) must_check;
+/* Kill p and wait until it is gone; no event. For a process that nobody was told of yet. */
+void process_abort(struct process *p);
+
+/* Close what the caller gave to the process. */
+void process_io_close(struct process_io *io);
+/* Keep tty (taken) for the caller and a duplicate for resizing. */
+int process_keep_tty(struct process *p, struct process_io *io, int tty, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The root file system: a prepared directory, an overlay of unpacked layers, or (in a guest) of block devices. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/own.h"
+#include "isolation/process/child.h"
+#include "os/mount.h"
+
+/* Where a guest's disks are mounted, in the container's mount namespace only; gone with the old root. */
+#define GUEST_LOWER "/run/silo-lower"
+#define GUEST_DISK "/run/silo-disk"
+
+#define OVERLAY_LAYERS_MAX 128
+#define LEGACY_OPTIONS_MAX 4000 /* mount(2) takes one page */
+
+static int attach_at(int mount, const char *path, struct err *e)
+{
+	autoclose int target = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (target < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	return mount_attach(mount, target, e);
+}
+
+/* One "lowerdir+" a layer (Linux 6.5): no limit on the sum of their lengths. */
+static int overlay_new(const char **layers, size_t n, const char *upper, const char *work, bool is_volatile,
+		       struct err *e)
+{
+	autofree char **texts = xcalloc(n + 3, sizeof(*texts));
+	size_t used = 0;
+	int fd;
+
+	for (size_t i = 0; i < n; i++)
+		texts[used++] = xasprintf("lowerdir+=%s", layers[i]);
+	texts[used++] = xasprintf("upperdir=%s", upper);
+	texts[used++] = xasprintf("workdir=%s", work);
+	if (is_volatile)
+		texts[used++] = xstrdup("volatile");
+	fd = fs_mount("overlay", "overlay", (const char *const *)texts, used, 0, e);
+	for (size_t i = 0; i < used; i++)
+		free(texts[i]);
+	return fd;
+}
+
+static int legacy_options(struct str *o, const char **layers, size_t n, const char *upper, const char *work,
+			  bool is_volatile, struct err *e)
+{
+	str_puts(o, "lowerdir=");
+	for (size_t i = 0; i < n; i++) {
+		if (strpbrk(layers[i], ":,\\"))
+			return err_set(e, ERR_INVALID, 0, "layer %s: ':' and ',' are not possible here", layers[i]);
+		str_printf(o, "%s%s", i ? ":" : "", layers[i]);
+	}
+	str_printf(o, ",upperdir=%s,workdir=%s%s", upper, work, is_volatile ? ",volatile" : "");
+	return o->full ? err_set(e, ERR_LIMIT, 0, "too many layers for this kernel (Linux 6.5 has no limit)") : 0;
+}
+
+/* Attached at `work` right away: older kernels can't have it detached with more than 255 bytes of options. */
+static int overlay_legacy(const char **layers, size_t n, const char *upper, const char *work, bool is_volatile,
+			  struct err *e)
+{
+	autostr options;
+	int fd;
+
+	str_init(&options, LEGACY_OPTIONS_MAX);
+	if (legacy_options(&options, layers, n, upper, work, is_volatile, e))
+		return -1;
+	if (mount("overlay", work, "overlay", 0, options.s))
+		return err_set(e, ERR_SYSTEM, errno, "mount overlay");
+	fd = open(work, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 ? fd : err_set(e, ERR_SYSTEM, errno, "open %s", work);
+}
+
+/* Attached over its own work directory: nobody else needs that path in this mount namespace. */
+static int overlay_mount(const char **layers, size_t n, const char *upper, const char *work, bool is_volatile,
+			 struct err *e)
+{
+	struct err why = { 0 };
+	int fd;
+
+	if (!n || n > OVERLAY_LAYERS_MAX)
+		return err_set(e, ERR_INVALID, 0, "%zu layers", n);
+	fd = overlay_new(layers, n, upper, work, is_volatile, &why);
+	if (fd < 0 && why.sys == EINVAL)
+		return overlay_legacy(layers, n, upper, work, is_volatile, e);
+	if (fd < 0) {
+		if (e)
+			*e = why;
+		return -1;
+	}
+	if (attach_at(fd, work, e)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int mount_directory(const char *path, struct err *e)
+{
+	int fd = mount_clone(AT_FDCWD, path, true, e);
+
+	if (fd >= 0 && attach_at(fd, path, e))
+		close_fd(&fd);
+	return fd;
+}
+
+static int mount_device(const char *type, const char *device, uint64_t attr, const char *path, struct err *e)
+{
+	autoclose int fd = -1;
+
+	if (io_mkdir_all(path, 0700, e))
+		return -1;
+	fd = fs_mount(type, device, NULL, 0, attr, e);
+	return fd < 0 ? -1 : attach_at(fd, path, e);
+}
+
+/* In a guest: EROFS image below, ext4 disk (or memory) above. */
+static int mount_guest(const struct rootfs *r, struct err *e)
+{
+	static const char *const lower[] = { GUEST_LOWER };
+	int failed;
+
+	if (mount_device("erofs", r->image, MOUNT_ATTR_RDONLY, GUEST_LOWER, e))
+		return -1;
+	failed = r->disk ? mount_device("ext4", r->disk, 0, GUEST_DISK, e)
+			 : mount_device("tmpfs", "upper", 0, GUEST_DISK, e);
+	if (failed || io_mkdir_all(GUEST_DISK "/upper", 0755, e) || io_mkdir_all(GUEST_DISK "/work", 0700, e))
+		return -1;
+	return overlay_mount((const char **)lower, 1, GUEST_DISK "/upper", GUEST_DISK "/work", r->is_volatile, e);
+}
+
+int child_mount_root(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const struct rootfs *r = &ch->c->b->rootfs;
+
+	if (mount_all_private(e))
+		return -1;
+	if (r->path)
+		ch->root = mount_directory(r->path, e);
+	else if (r->n_layers)
+		ch->root = overlay_mount(r->layers, r->n_layers, r->upper, r->work, r->is_volatile, e);
+	else
+		ch->root = mount_guest(r, e);
+	return ch->root < 0 ? -1 : 0;
+}

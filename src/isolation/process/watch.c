@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What happens to processes on its own: exits and the OOM killer, as events of the loop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/own.h"
+#include "isolation/process/process.h"
+#include "os/pidfd.h"
+#include "os/tty.h"
+
+static void report_oom(struct container *c)
+{
+	c->oom_reported = true;
+	if (c->s->ev.oom)
+		c->s->ev.oom(c->s->ev.arg, c);
+}
+
+/* The kernel's notice may come after the exit of the killed process: look at the counter before telling of the exit. */
+static void report_late_oom(struct process *p)
+{
+	struct container *c = p->c;
+
+	if (p == &c->init && !c->oom_reported && cgroup_oom_kills(c->cg) > 0)
+		report_oom(c);
+}
+
+static void on_exit_of(void *arg, uint32_t events)
+{
+	struct process *p = arg;
+	struct container *c = p->c;
+	struct err e = { 0 };
+	int r = pidfd_wait(p->pidfd, false, &p->exit_code, &e);
+
+	if (r == 0)
+		return;
+	if (r < 0) {
+		log_error("process %d: %s", p->pid, e.msg);
+		p->exit_code = 255;
+	}
+	p->ended = true;
+	loop_remove(&p->watch);
+	report_late_oom(p);
+	/* p and c may be freed by the callee */
+	if (c->s->ev.process_exited)
+		c->s->ev.process_exited(c->s->ev.arg, p, p->exit_code);
+}
+
+int process_watch(struct process *p, struct err *e)
+{
+	p->watch = loop_add(p->c->s->loop, p->pidfd, EPOLLIN, on_exit_of, p, e);
+	return p->watch ? 0 : -1;
+}
+
+void process_unwatch(struct process *p)
+{
+	loop_remove(&p->watch);
+}
+
+static void on_oom(void *arg, uint32_t events)
+{
+	struct container *c = arg;
+
+	cgroup_oom_drain(c->cg);
+	/* v1 tells of the shortage, v2 of every change of the file: only kills count, but v1 counts them late. */
+	report_oom(c);
+}
+
+int container_watch_oom(struct container *c, struct err *e)
+{
+	int fd = cgroup_oom_fd(c->cg, e);
+
+	if (fd < 0)
+		return -1;
+	c->oom_watch = loop_add(c->s->loop, fd, EPOLLIN, on_oom, c, e);
+	return c->oom_watch ? 0 : -1;
+}
+
+void process_abort(struct process *p)
+{
+	loop_remove(&p->watch);
+	if (p->pidfd < 0 || p->ended)
+		return;
+	(void)!pidfd_signal(p->pidfd, SIGKILL, NULL);
+	(void)!pidfd_wait(p->pidfd, true, &p->exit_code, NULL);
+	p->ended = true;
+}
+
+void process_io_close(struct process_io *io)
+{
+	if (io->tty)
+		return;
+	close_fd(&io->in);
+	close_fd(&io->out);
+	close_fd(&io->err);
+}
+
+int process_keep_tty(struct process *p, struct process_io *io, int tty, struct err *e)
+{
+	autoclose int master = tty;
+
+	if (master < 0)
+		return err_set(e, ERR_SYSTEM, 0, "the process sent no terminal");
+	p->tty = fcntl(master, F_DUPFD_CLOEXEC, 3);
+	if (p->tty < 0 || fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK))
+		return err_set(e, ERR_SYSTEM, errno, "terminal");
+	io->tty_fd = take_fd(&master);
+	return 0;
+}
