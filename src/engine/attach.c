@@ -40,7 +40,7 @@ static size_t drop_gone(struct container *c)
 	while (*p) {
 		struct waiting_client *w = *p;
 
-		if (client_gone(w->fd) && !w->in) {
+		if (client_has_left(w->fd) && !w->in) {
 			*p = w->next;
 			waiting_client_free(w);
 		} else {

@@ -312,13 +312,13 @@ int engine_container_remove(struct engine *g, const char *ref, bool force, bool 
 json_t *engine_container_prune(struct engine *g, const json_t *filters, struct err *e)
 {
 	static const char *const known[] = { "label", "label!", "until", NULL };
-	autojson *f = filter_parse(filters, known, e);
+	autojson *f = filters_parse(filters, known, e);
 	struct container **all = f ? table_all(g) : NULL;
 	json_t *deleted = json_array();
 	struct timespec until = { 0 };
 	int64_t space = 0;
 
-	if (!f || filter_until(f, &until, e) < 0) {
+	if (!f || filters_until(f, &until, e) < 0) {
 		table_free_list(all);
 		json_decref(deleted);
 		return NULL;
@@ -328,7 +328,7 @@ json_t *engine_container_prune(struct engine *g, const json_t *filters, struct e
 		json_t *labels = json_object_get(config, "Labels");
 		int64_t bytes = container_size_rw(g, all[i]);
 
-		if (!filter_labels(f, "label", labels) || (filter_has(f, "label!") && filter_labels(f, "label!", labels)) ||
+		if (!filters_labels(f, "label", labels) || (filters_has(f, "label!") && filters_labels(f, "label!", labels)) ||
 		    (until.tv_sec && all[i]->created_ns / 1000000000 >= until.tv_sec))
 			continue;
 		if (engine_container_remove(g, all[i]->id, false, false, NULL) == 0) {
@@ -379,7 +379,7 @@ static int parse_condition(const char *text, enum wait_for *what, struct err *e)
 	return err_set(e, ERR_INVALID, 0, "invalid condition: \"%s\"", text);
 }
 
-bool client_gone(int fd)
+bool client_has_left(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
 
@@ -402,7 +402,7 @@ json_t *engine_container_wait(struct engine *g, const char *ref, const char *con
 	if (ready)
 		ready(arg);
 	pthread_mutex_lock(&c->lock);
-	while (!over && !g->closing && !client_gone(client_fd))
+	while (!over && !g->closing && !client_has_left(client_fd))
 		over = container_wait_for(g, c, wait_over, &w, 1000);
 	answer = over ? json_pack("{s:i}", "StatusCode", c->exit_code) : NULL;
 	pthread_mutex_unlock(&c->lock);

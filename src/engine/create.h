@@ -31,10 +31,10 @@ bool host_is_client_here(void);
 const char *isolation_choose(const char *requested, const char *daemon, bool client_machine, struct err *e) must_check;
 
 /* "until" of prune filters; *out stays zero when it isn't given. */
-int filter_until(const json_t *f, struct timespec *out, struct err *e) must_check;
+int filters_until(const json_t *f, struct timespec *out, struct err *e) must_check;
 /* Bytes of the writable layer. */
 int64_t container_size_rw(struct engine *g, struct container *c);
 /* The peer has hung up (POLLRDHUP or POLLHUP); fd -1 = nobody to leave. */
-bool client_gone(int fd);
+bool client_has_left(int fd);
 
 #endif

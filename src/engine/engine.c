@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/create.h"
@@ -118,6 +120,21 @@ static struct engine *engine_new(const struct engine_options *o, struct err *e)
 	return NULL;
 }
 
+/* A host without a static busybox has no base image; everything else works. */
+static void make_base(struct engine *g)
+{
+	static const char *const paths[] = { "/bin/busybox", "/usr/bin/busybox", "/usr/lib/silo/busybox" };
+	struct err e = { 0 };
+	size_t i;
+
+	for (i = 0; i < array_len(paths) && access(paths[i], X_OK) < 0; i++)
+		;
+	if (i == array_len(paths))
+		log_warn("silo/base isn't made: no busybox on this host (install the package busybox-static)");
+	else if (image_make_base(g->images, paths[i], &e) < 0)
+		log_warn("silo/base: %s", e.msg);
+}
+
 struct engine *engine_open(const struct engine_options *o, struct err *e)
 {
 	struct engine *g = engine_new(o, e);
@@ -129,6 +146,7 @@ struct engine *engine_open(const struct engine_options *o, struct err *e)
 		engine_close(g);
 		return NULL;
 	}
+	make_base(g);
 	return g;
 }
 
@@ -186,7 +204,7 @@ int engine_events(struct engine *g, struct timespec since, struct timespec until
 
 	if (events_check_filters(filters, e) < 0)
 		return -1;
-	while (!g->closing && !client_gone(client_fd)) {
+	while (!g->closing && !client_has_left(client_fd)) {
 		bool past = bounded && later(time_now(), until);
 		autojson *event = events_next(g->events, &seq, past ? 0 : 500);
 

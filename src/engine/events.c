@@ -144,7 +144,7 @@ static const char *const known_filters[] = { "container", "image",  "type",   "e
 
 int events_check_filters(const json_t *filters, struct err *e)
 {
-	autojson *f = filter_parse(filters, known_filters, e);
+	autojson *f = filters_parse(filters, known_filters, e);
 
 	return f ? 0 : -1;
 }
@@ -155,17 +155,17 @@ static bool actor_matches(const json_t *event, const json_t *f, const char *type
 	const json_t *actor = json_object_get(event, "Actor"), *attributes = json_object_get(actor, "Attributes");
 	const char *id = json_str(actor, "ID", ""), *name = json_str(attributes, "name", "");
 
-	if (!filter_has(f, type))
+	if (!filters_has(f, type))
 		return true;
-	if (strcmp(type, "image") == 0 && filter_exact(f, type, json_str(attributes, "image", "")))
+	if (strcmp(type, "image") == 0 && filters_exact(f, type, json_str(attributes, "image", "")))
 		return true;
-	return strcmp(json_str(event, "Type", ""), type) == 0 && (filter_prefix(f, type, id) || filter_exact(f, type, name));
+	return strcmp(json_str(event, "Type", ""), type) == 0 && (filters_prefix(f, type, id) || filters_exact(f, type, name));
 }
 
 bool events_match(const json_t *event, const json_t *filters)
 {
 	static const char *const actors[] = { "container", "image", "network", "volume", "daemon", "plugin" };
-	autojson *f = filter_parse(filters, known_filters, NULL);
+	autojson *f = filters_parse(filters, known_filters, NULL);
 	const char *action = json_str(event, "Action", ""), *colon = strchr(action, ':');
 	autofree char *verb = xstrndup(action, colon ? (size_t)(colon - action) : strlen(action));
 
@@ -173,8 +173,8 @@ bool events_match(const json_t *event, const json_t *filters)
 		if (!actor_matches(event, f, actors[i]))
 			return false;
 	}
-	return filter_exact(f, "type", json_str(event, "Type", "")) &&
-	       (filter_exact(f, "event", action) || filter_exact(f, "event", verb)) &&
-	       filter_exact(f, "scope", json_str(event, "scope", "")) &&
-	       filter_labels(f, "label", json_object_get(json_object_get(event, "Actor"), "Attributes"));
+	return filters_exact(f, "type", json_str(event, "Type", "")) &&
+	       (filters_exact(f, "event", action) || filters_exact(f, "event", verb)) &&
+	       filters_exact(f, "scope", json_str(event, "scope", "")) &&
+	       filters_labels(f, "label", json_object_get(json_object_get(event, "Actor"), "Attributes"));
 }

@@ -38,7 +38,7 @@ static json_t *values_of(const json_t *value)
 	return out;
 }
 
-json_t *filter_parse(const json_t *filters, const char *const *known, struct err *e)
+json_t *filters_parse(const json_t *filters, const char *const *known, struct err *e)
 {
 	autojson *out = json_object();
 	const char *name;
@@ -72,12 +72,12 @@ static json_t *list_of(const json_t *f, const char *name)
 	return json_array_size(list) > 0 ? list : NULL;
 }
 
-bool filter_has(const json_t *f, const char *name)
+bool filters_has(const json_t *f, const char *name)
 {
 	return list_of(f, name) != NULL;
 }
 
-bool filter_exact(const json_t *f, const char *name, const char *text)
+bool filters_exact(const json_t *f, const char *name, const char *text)
 {
 	json_t *list = list_of(f, name), *item;
 	size_t i;
@@ -102,7 +102,7 @@ static bool regex_found(const char *pattern, const char *text)
 	return found;
 }
 
-bool filter_match(const json_t *f, const char *name, const char *text)
+bool filters_match(const json_t *f, const char *name, const char *text)
 {
 	json_t *list = list_of(f, name), *item;
 	size_t i;
@@ -116,7 +116,7 @@ bool filter_match(const json_t *f, const char *name, const char *text)
 	return !list;
 }
 
-bool filter_prefix(const json_t *f, const char *name, const char *text)
+bool filters_prefix(const json_t *f, const char *name, const char *text)
 {
 	json_t *list = list_of(f, name), *item;
 	size_t i;
@@ -128,7 +128,7 @@ bool filter_prefix(const json_t *f, const char *name, const char *text)
 	return !list;
 }
 
-bool filter_labels(const json_t *f, const char *name, const json_t *labels)
+bool filters_labels(const json_t *f, const char *name, const json_t *labels)
 {
 	json_t *item;
 	size_t i;

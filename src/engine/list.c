@@ -11,6 +11,7 @@
 #include "engine/filter.h"
 #include "engine/inspect.h"
 #include "engine/spec.h"
+#include "image/filter.h"
 
 void duration_text(int64_t s, char out[static 48])
 {
@@ -136,12 +137,12 @@ static void find_ancestors(struct listing *l)
 
 static int listing_init(struct listing *l, const json_t *filters, struct err *e)
 {
-	l->f = filter_parse(filters, known_filters, e);
+	l->f = filters_parse(filters, known_filters, e);
 	if (!l->f || check_values(l->f, e) < 0 || moment(l->g, l->f, "before", &l->before_ns, e) < 0 ||
 	    moment(l->g, l->f, "since", &l->since_ns, e) < 0)
 		return -1;
 	find_ancestors(l);
-	l->all |= filter_has(l->f, "status") || filter_has(l->f, "exited");
+	l->all |= filters_has(l->f, "status") || filters_has(l->f, "exited");
 	return 0;
 }
 
@@ -149,23 +150,23 @@ static bool name_matches(const json_t *f, const char *name)
 {
 	autofree char *slashed = xasprintf("/%s", name);
 
-	return filter_match(f, "name", name) || filter_match(f, "name", slashed);
+	return filters_match(f, "name", name) || filters_match(f, "name", slashed);
 }
 
 static bool network_matches(const json_t *f, const json_t *host)
 {
-	return filter_exact(f, "network", json_str(host, "NetworkMode", ""));
+	return filters_exact(f, "network", json_str(host, "NetworkMode", ""));
 }
 
 static bool volume_matches(const json_t *f, const json_t *host)
 {
-	autojson *mounts = filter_has(f, "volume") ? inspect_mounts(host) : NULL;
+	autojson *mounts = filters_has(f, "volume") ? inspect_mounts(host) : NULL;
 	json_t *mount;
 	size_t i;
 
 	json_array_foreach(mounts, i, mount) {
-		if (filter_exact(f, "volume", json_str(mount, "Destination", "")) ||
-		    filter_exact(f, "volume", json_str(mount, "Source", "")))
+		if (filters_exact(f, "volume", json_str(mount, "Destination", "")) ||
+		    filters_exact(f, "volume", json_str(mount, "Source", "")))
 			return true;
 	}
 	return !mounts;
@@ -179,10 +180,10 @@ static bool expose_matches(const json_t *f, const json_t *config)
 	json_object_foreach(json_object_get(config, "ExposedPorts"), port, unused) {
 		autofree char *plain = xstrndup(port, strcspn(port, "/"));
 
-		if (filter_exact(f, "expose", port) || filter_exact(f, "expose", plain))
+		if (filters_exact(f, "expose", port) || filters_exact(f, "expose", plain))
 			return true;
 	}
-	return !filter_has(f, "expose");
+	return !filters_has(f, "expose");
 }
 
 static bool ancestor_matches(const struct listing *l, const struct container *c)
@@ -191,7 +192,7 @@ static bool ancestor_matches(const struct listing *l, const struct container *c)
 		if (strcmp(l->ancestors[i], c->image_id) == 0)
 			return true;
 	}
-	return !filter_has(l->f, "ancestor");
+	return !filters_has(l->f, "ancestor");
 }
 
 static bool isolation_matches(const json_t *f, const char *isolation)
@@ -203,7 +204,7 @@ static bool isolation_matches(const json_t *f, const char *isolation)
 		if (strcasecmp(json_string_value(value), isolation) == 0)
 			return true;
 	}
-	return !filter_has(f, "isolation");
+	return !filters_has(f, "isolation");
 }
 
 /* c->lock held. */
@@ -215,9 +216,9 @@ static bool state_matches(const struct listing *l, const struct container *c)
 	snprintf(code, sizeof(code), "%d", c->exit_code);
 	if (!running && !l->all && !l->before_ns && !l->since_ns)
 		return false;
-	if (filter_has(l->f, "exited") && (c->state != LIFE_EXITED || !filter_exact(l->f, "exited", code)))
+	if (filters_has(l->f, "exited") && (c->state != LIFE_EXITED || !filters_exact(l->f, "exited", code)))
 		return false;
-	return filter_exact(l->f, "status", lifecycle_name(c->state)) && name_matches(l->f, c->name);
+	return filters_exact(l->f, "status", lifecycle_name(c->state)) && name_matches(l->f, c->name);
 }
 
 static bool included(const struct listing *l, struct container *c, const json_t *config, const json_t *host)
@@ -227,11 +228,11 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	pthread_mutex_lock(&c->lock);
 	yes = state_matches(l, c);
 	pthread_mutex_unlock(&c->lock);
-	return yes && filter_match(l->f, "id", c->id) && filter_labels(l->f, "label", json_object_get(config, "Labels")) &&
+	return yes && filters_match(l->f, "id", c->id) && filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
-	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) && filter_exact(l->f, "health", "none") &&
+	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) && filters_exact(l->f, "health", "none") &&
 	       network_matches(l->f, host) && volume_matches(l->f, host) && expose_matches(l->f, config) &&
-	       !filter_has(l->f, "publish") && filter_exact(l->f, "is-task", "false");
+	       !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
 }
 
 /* The column COMMAND: arguments with blanks in quotes. */
@@ -330,29 +331,9 @@ json_t *engine_container_list(struct engine *g, bool all, int limit, bool size, 
 	return out;
 }
 
-int filter_until(const json_t *f, struct timespec *out, struct err *e)
+int filters_until(const json_t *f, struct timespec *out, struct err *e)
 {
 	const char *text = json_string_value(json_array_get(json_object_get(f, "until"), 0));
-	static const struct {
-		char unit;
-		long seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 } };
-	long total = 0, n;
-	char *end;
 
-	if (!text || time_parse(text, out) == 0)
-		return 0;
-	for (const char *p = text; *p; p = end + 1) { /* a Go duration: 1h30m */
-		size_t i;
-
-		n = strtol(p, &end, 10);
-		for (i = 0; i < array_len(units) && units[i].unit != *end; i++)
-			;
-		if (end == p || i == array_len(units) || n < 0 || n > 1000000000)
-			return err_set(e, ERR_INVALID, 0, "invalid filter 'until=%s'", text);
-		total += n * units[i].seconds;
-	}
-	*out = time_now();
-	out->tv_sec -= total;
-	return 0;
+	return text ? filter_time(text, time_now(), out, e) : 0;
 }
