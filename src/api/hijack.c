@@ -113,7 +113,8 @@ struct MHD_Response *hijack_response(struct request *r)
 {
 	struct MHD_Response *response = MHD_create_response_for_upgrade(upgraded, r);
 
-	if (response && replace_client(r) < 0) {
+	/* The library insists on the header, though its answer goes nowhere. */
+	if (response && (MHD_add_response_header(response, "Upgrade", "tcp") != MHD_YES || replace_client(r) < 0)) {
 		MHD_destroy_response(response);
 		return NULL;
 	}
