@@ -210,17 +210,24 @@ int child_mount_all(void *arg, struct err *e)
 	return 0;
 }
 
-/* Bind one file of the host (path, or fd when source is NULL) at destination. */
-static int bind_file(struct child *ch, int dir, const char *source, const char *destination, bool readonly,
-		     struct err *e)
+/* Attach a detached mount (taken) of one file at destination. */
+static int attach_file(struct child *ch, int file, const char *destination, bool readonly, struct err *e)
 {
 	const struct mount_options o = { .set = readonly ? MOUNT_ATTR_RDONLY : 0 };
 	autofree char *path = path_clean(destination);
-	autoclose int mount = mount_clone(dir, source, false, e);
+	autoclose int mount = file;
 
-	if (mount < 0 || check_destination(path, NULL, e) || attach_bind(ch, mount, path, &o, e))
+	if (check_destination(path, NULL, e) || attach_bind(ch, mount, path, &o, e))
 		return err_prefix(e, "%s", destination);
 	return 0;
+}
+
+/* Bind one file of the host at destination. */
+static int bind_file(struct child *ch, const char *source, const char *destination, bool readonly, struct err *e)
+{
+	int mount = mount_clone(AT_FDCWD, source, false, e);
+
+	return mount < 0 ? err_prefix(e, "%s", destination) : attach_file(ch, mount, destination, readonly, e);
 }
 
 static int write_data(int dir, size_t i, const char *data, char name[static 24], struct err *e)
@@ -259,9 +266,9 @@ static int bind_data_files(struct child *ch, struct err *e)
 	if (fchdir(tmp) || umount2(".", MNT_DETACH))
 		return err_set(e, ERR_SYSTEM, errno, "detach files");
 	for (size_t i = 0; i < b->n_files; i++) {
-		if (clones[i] >= 0 && bind_file(ch, clones[i], "", b->files[i].destination, false, e))
+		/* Not cloned once more: before Linux 6.15 only attached mounts can be. */
+		if (clones[i] >= 0 && attach_file(ch, clones[i], b->files[i].destination, false, e))
 			return -1;
-		close_fd(&clones[i]);
 	}
 	(void)owner;
 	return 0;
@@ -276,10 +283,10 @@ int child_bind_files(void *arg, struct err *e)
 	for (size_t i = 0; i < b->n_files; i++) {
 		has_data |= b->files[i].data != NULL;
 		if (b->files[i].source &&
-		    bind_file(ch, AT_FDCWD, b->files[i].source, b->files[i].destination, false, e))
+		    bind_file(ch, b->files[i].source, b->files[i].destination, false, e))
 			return -1;
 	}
 	if (has_data && bind_data_files(ch, e))
 		return -1;
-	return b->init_path ? bind_file(ch, AT_FDCWD, b->init_path, INIT_DESTINATION, true, e) : 0;
+	return b->init_path ? bind_file(ch, b->init_path, INIT_DESTINATION, true, e) : 0;
 }
