@@ -93,7 +93,7 @@ int child_make_devices(void *arg, struct err *e)
 
 int child_open_null(int root, int flags, struct err *e)
 {
-	autoclose int fd = root_try_open(root, "/dev/null", flags | O_NOCTTY, 0, 0);
+	autoclose int fd = root_try_open(root, "/dev/null", flags, 0, 0);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st))
