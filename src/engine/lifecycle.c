@@ -112,11 +112,11 @@ int lifecycle_next(enum life from, enum life_event event, const char *ref, const
 	enum refusal refusal = lives[from][event].refusal;
 	autostr text;
 
+	str_init(&text, sizeof(e->msg));
 	if (refusal == NO_REFUSAL) {
 		*to = lives[from][event].to;
 		return 0;
 	}
-	str_init(&text, sizeof(e->msg));
 	fill(&text, refusals[refusal].text, ref, id, name);
 	return err_set(e, refusals[refusal].kind, 0, "%s", text.s ? text.s : "");
 }

@@ -66,9 +66,9 @@ static int emit(struct follower *f, const json_t *line)
 	bool is_err;
 	autostr out;
 
+	str_init(&out, PIECE_MAX);
 	if (!wanted(f, line, &is_err) || !json_is_string(text))
 		return 0;
-	str_init(&out, PIECE_MAX);
 	if (!f->tty)
 		str_add(&out, head, sizeof(head));
 	if (f->o->timestamps)
