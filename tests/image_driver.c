@@ -3,6 +3,8 @@
  * The image store from a shell, on a private root: image-driver ROOT UNPACK COMMAND [ARGUMENTS]. Answers are JSON on
  * stdout; an error is "kind: text" on stderr and exit code 1. $IMAGE_USERS is a JSON list: the containers of any image.
  */
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,47 @@ static json_t *parse_arg(const char *text)
 static int do_load(struct image_store *s, char **a, struct err *e)
 {
 	return image_load(s, 0, a[0] && !strcmp(a[0], "-q"), progress, NULL, e);
+}
+
+struct twice {
+	struct image_store *s;
+	int fd;
+	int rc;
+	struct err e;
+};
+
+static void *load_one(void *arg)
+{
+	struct twice *t = arg;
+
+	t->rc = image_load(t->s, t->fd, true, NULL, NULL, &t->e);
+	return NULL;
+}
+
+/* The same archive from two threads at once. */
+static int do_load_twice(struct image_store *s, char **a, struct err *e)
+{
+	struct twice t[2] = { { .s = s }, { .s = s } };
+	autoclose int spool = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	pthread_t threads[2];
+	char buf[4096], name[64];
+	ssize_t n;
+
+	while ((n = read(0, buf, sizeof(buf))) > 0)
+		if (io_write_all(spool, buf, (size_t)n))
+			return err_set(e, ERR_SYSTEM, 0, "spool");
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", spool);
+	for (int i = 0; i < 2; i++) {
+		t[i].fd = open(name, O_RDONLY | O_CLOEXEC);
+		pthread_create(&threads[i], NULL, load_one, &t[i]);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		close(t[i].fd);
+		if (t[i].rc)
+			*e = t[i].e;
+	}
+	return t[0].rc || t[1].rc ? -1 : puts("Loaded image twice") < 0;
 }
 
 static int do_import(struct image_store *s, char **a, struct err *e)
@@ -108,12 +151,40 @@ static int do_dirs(struct image_store *s, char **a, struct err *e)
 	return image_resolve(s, a[0], id, e) ? -1 : print(image_layer_dirs(s, id, e));
 }
 
+struct disk {
+	struct image_store *s;
+	const char *id;
+	char *path;
+	struct err e;
+};
+
+static void *make_disk(void *arg)
+{
+	struct disk *d = arg;
+
+	d->path = image_erofs(d->s, d->id, &d->e);
+	return NULL;
+}
+
+/* Two callers at once: one builds, both get it. */
 static int do_erofs(struct image_store *s, char **a, struct err *e)
 {
 	char id[IMAGE_ID_MAX];
-	autofree char *path = image_resolve(s, a[0], id, e) ? NULL : image_erofs(s, id, e);
+	struct disk d[2] = { { .s = s, .id = id }, { .s = s, .id = id } };
+	pthread_t threads[2];
+	int rc;
 
-	return path ? puts(path) < 0 : -1;
+	if (image_resolve(s, a[0], id, e))
+		return -1;
+	for (int i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, make_disk, &d[i]);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	*e = d[0].path ? d[1].e : d[0].e;
+	rc = !d[0].path || !d[1].path || strcmp(d[0].path, d[1].path) ? -1 : puts(d[0].path) < 0;
+	free(d[0].path);
+	free(d[1].path);
+	return rc;
 }
 
 static int do_base(struct image_store *s, char **a, struct err *e)
@@ -128,6 +199,7 @@ static const struct {
 } commands[] = {
 	{ "load", 0, do_load }, { "import", 0, do_import },   { "list", 0, do_list },       { "inspect", 1, do_inspect },
 	{ "tag", 2, do_tag },   { "history", 1, do_history }, { "rmi", 1, do_rmi },         { "prune", 0, do_prune },
+	{ "load-twice", 0, do_load_twice },
 	{ "df", 0, do_df },     { "dirs", 1, do_dirs },       { "erofs", 1, do_erofs },     { "base", 1, do_base },
 };
 

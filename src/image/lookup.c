@@ -52,7 +52,9 @@ json_t *image_row(struct image_store *s, const char *ref, struct err *e)
 	bool full_id = digest_check(ref) || (strlen(ref) == DIGEST_HEX && str_is_hex(ref, DIGEST_HEX));
 	autoreference r = { 0 };
 	json_t *row = NULL;
+	struct err own;
 
+	e = e ? e : &own;
 	*e = (struct err){ 0 };
 	if (!full_id) {
 		if (reference_parse(ref, &r, e))
@@ -71,8 +73,7 @@ json_t *image_row(struct image_store *s, const char *ref, struct err *e)
 
 int image_resolve(struct image_store *s, const char *ref, char id[static IMAGE_ID_MAX], struct err *e)
 {
-	struct err own = { 0 };
-	autojson *row = image_row(s, ref, e ? e : &own);
+	autojson *row = image_row(s, ref, e);
 
 	if (!row)
 		return -1;

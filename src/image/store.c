@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,6 +82,9 @@ static int store_prepare(struct image_store *s, struct err *e)
 	if (open_dir(s->o.root, "blobs/sha256", &s->blobs, e) || open_dir(s->o.root, "layers", &s->layers, e) ||
 	    open_dir(s->o.root, "tmp/images", &s->tmp, e) || db_exec(s->db, e, schema, ""))
 		return -1;
+	/* Another engine on the same root would take our work for leftovers. The kernel drops the lock with the process. */
+	if (flock(s->tmp, LOCK_EX | LOCK_NB))
+		return err_set(e, ERR_CONFLICT, 0, "%s is in use by another process", s->o.root);
 	sweep(s, s->tmp, NULL);
 	sweep(s, s->layers, "SELECT 1 FROM image_layers WHERE chain = ?");
 	sweep(s, s->blobs, "SELECT 1 FROM image_layers WHERE blob = ?");

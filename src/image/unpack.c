@@ -56,6 +56,7 @@ static la_ssize_t read_stream(struct archive *a, void *arg, const void **data)
 
 	if (n < 0)
 		archive_set_error(a, EIO, "stream");
+	u->got_data |= n > 0;
 	return n;
 }
 
@@ -78,9 +79,11 @@ static int open_archive(struct unpacker *u, struct err *e)
 	u->archive = archive_read_new();
 	if (!u->archive || archive_read_support_format_tar(u->archive) != ARCHIVE_OK)
 		return err_set(e, ERR_SYSTEM, ENOMEM, "libarchive");
-	if (archive_read_open(u->archive, u, NULL, read_stream, NULL) != ARCHIVE_OK)
-		return archive_failed(u, e);
-	return 0;
+	if (archive_read_open(u->archive, u, NULL, read_stream, NULL) == ARCHIVE_OK)
+		return 0;
+	/* No bytes at all are an empty archive; libarchive sees no format in them. */
+	u->empty = !u->got_data && u->stream_err->kind == ERR_NONE;
+	return u->empty ? 0 : archive_failed(u, e);
 }
 
 /* Whiteouts are a layer's language; in the archive that holds the layers they are names like any other. */
@@ -145,13 +148,11 @@ static int all_entries(struct unpacker *u, struct err *e)
 
 	if (open_archive(u, e))
 		return -1;
-	while ((rc = archive_read_next_header(u->archive, &entry)) != ARCHIVE_EOF) {
+	while (!u->empty && (rc = archive_read_next_header(u->archive, &entry)) != ARCHIVE_EOF) {
 		if (rc < ARCHIVE_WARN)
 			return archive_failed(u, e);
-		if (one_entry(u, entry, e)) {
-			/* A failed read of file data was reported as such already. */
+		if (one_entry(u, entry, e))
 			return -1;
-		}
 	}
 	return unpack_dir_times(u, e) || drain(u, e) ? -1 : 0;
 }

@@ -23,6 +23,8 @@ struct unpacker {
 	struct unpack_stream *stream;
 	struct err *stream_err; /* what the stream said when libarchive only says "failed" */
 	struct archive *archive;
+	bool got_data; /* the stream isn't empty */
+	bool empty;    /* it is: nothing to read */
 	uint64_t entries, file_bytes;
 	/* The directory of the last entry: archives are sorted, so most entries need no path walk. */
 	char parent_path[UNPACK_PATH_MAX];
