@@ -97,6 +97,15 @@ static int child_root(const struct jail_options *o, struct err *e)
 	return 0;
 }
 
+/* The monitor protects itself from the OOM killer; a virtual machine is what that should take. No harm if it fails. */
+static void child_oom_score(void)
+{
+	autoclose int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "0", 1) < 0)
+		return;
+}
+
 static int child_privileges(const struct jail_options *o, struct err *e)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -138,6 +147,7 @@ static _Noreturn void child_main(const struct jail_options *o, int status)
 {
 	struct err e = { 0 };
 
+	child_oom_score();
 	if (!child_signals(&e) && !child_descriptors(o, &status, &e) && !child_root(o, &e) &&
 	    !child_privileges(o, &e) && !child_die_with_parent(status, &e)) {
 		execve(o->program, o->argv, o->envp);
