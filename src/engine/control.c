@@ -131,13 +131,13 @@ int engine_container_kill(struct engine *g, const char *ref, const char *signal,
 	if (signo == SIGKILL)
 		return container_halt(g, c, SIGKILL, 0, e) < 0 ? err_prefix(e, "cannot kill container: %s", ref) : 0;
 	dir = path_run(g, c->id, NULL);
+	snprintf(text, sizeof(text), "%d", signo);
+	container_event(g, c, "kill", "signal", text, NULL);
 	if (monitor_signal(dir, NULL, signo, false, e) < 0) {
 		if (e->kind == ERR_NOT_FOUND || e->kind == ERR_CONFLICT)
 			return err_set(e, ERR_CONFLICT, 0, "cannot kill container: %s: container %s is not running", ref, c->id);
 		return err_prefix(e, "cannot kill container: %s", ref);
 	}
-	snprintf(text, sizeof(text), "%d", signo);
-	container_event(g, c, "kill", "signal", text, NULL);
 	return 0;
 }
 

@@ -135,7 +135,7 @@ static int claim(struct container *c, struct exec *x, struct err *e)
 /* Docker's text and exit code of an exec that couldn't start. */
 static void exec_failed(struct container *c, struct exec *x, struct err *e)
 {
-	bool users_fault = e->kind == ERR_NO_COMMAND || e->kind == ERR_NOT_EXECUTABLE || str_starts(e->msg, "unable to find ");
+	bool users_fault = e->kind == ERR_NO_COMMAND || e->kind == ERR_NOT_EXECUTABLE;
 
 	pthread_mutex_lock(&c->lock);
 	x->running = false;

@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/step.h"
-#include "base/str.h"
 #include "engine/state.h"
 #include "monitor/client.h"
 
@@ -122,8 +121,7 @@ static void set_running(struct run *r)
 static void set_failed(struct run *r, struct err *e)
 {
 	struct container *c = r->c;
-	bool users_fault = r->told.kind == ERR_NO_COMMAND || r->told.kind == ERR_NOT_EXECUTABLE ||
-			   str_starts(r->told.msg, "unable to find ");
+	bool users_fault = r->told.kind == ERR_NO_COMMAND || r->told.kind == ERR_NOT_EXECUTABLE;
 
 	if (r->told.kind)
 		*e = r->told;

@@ -105,7 +105,7 @@ static long run_seconds(const struct container *c)
 
 	if (time_parse(c->started_at, &from) < 0 || time_parse(c->finished_at, &to) < 0)
 		return 0;
-	return to.tv_sec - from.tv_sec;
+	return to.tv_sec - from.tv_sec - (to.tv_nsec < from.tv_nsec);
 }
 
 void settle_exit(struct engine *g, struct container *c, const json_t *record)
@@ -291,19 +291,19 @@ static void thaw(struct engine *g, struct container *c)
 	container_event(g, c, "unpause", NULL);
 }
 
-/* Send a signal with its event. A container that has ended meanwhile is no error. */
+/* Send a signal with its event, which comes first so that it precedes "die". A container that has ended meanwhile is no
+ * error. The monitor itself thaws a paused container for SIGKILL. */
 static int signal_init(struct engine *g, struct container *c, int signo, struct err *e)
 {
 	autofree char *dir = path_run(g, c->id, NULL);
 	char text[8];
 
 	snprintf(text, sizeof(text), "%d", signo);
-	if (monitor_signal(dir, NULL, signo, false, e) < 0) {
-		if (e->kind != ERR_NOT_FOUND && e->kind != ERR_CONFLICT)
-			return -1;
-	}
 	container_event(g, c, "kill", "signal", text, NULL);
-	thaw(g, c);
+	if (monitor_signal(dir, NULL, signo, false, e) < 0 && e->kind != ERR_NOT_FOUND && e->kind != ERR_CONFLICT)
+		return -1;
+	if (signo != SIGKILL)
+		thaw(g, c);
 	return 0;
 }
 

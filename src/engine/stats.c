@@ -2,6 +2,7 @@
 /* docker top and docker stats: what the isolation backend counts, in the Engine API's form. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "base/json.h"
 #include "base/own.h"
@@ -154,10 +155,21 @@ static json_t *zero_cpu(void)
 			 "usage_in_usermode", 0, "throttling_data", "periods", 0, "throttled_periods", 0, "throttled_time", 0);
 }
 
+/* Without a limit of its own a container is limited by the machine. */
+static int64_t memory_limit(const json_t *s)
+{
+	int64_t limit = json_int(s, "memory_limit_bytes", 0), all = INT64_MAX;
+	struct sysinfo host;
+
+	if (sysinfo(&host) == 0)
+		all = (int64_t)host.totalram * host.mem_unit;
+	return limit <= 0 || limit > all ? all : limit;
+}
+
 static json_t *memory_stats(const json_t *s)
 {
 	json_t *out = json_pack("{s:I, s:I}", "usage", (json_int_t)json_int(s, "memory_bytes", 0), "limit",
-				(json_int_t)json_int(s, "memory_limit_bytes", 0));
+				(json_int_t)memory_limit(s));
 	json_t *detail = json_object_get(s, "memory_stats");
 
 	if (json_int(s, "memory_max_bytes", 0))
