@@ -90,9 +90,9 @@ char *host_kvm_identity(void)
 	struct utsname host;
 	autostr text;
 
+	str_init(&text, 1024);
 	if (kvm < 0 || uname(&host))
 		return xstrdup("");
-	str_init(&text, 1024);
 	str_puts(&text, host.release);
 	for (size_t i = 0; i < array_len(modules); i++)
 		add_module_identity(&text, modules[i]);
@@ -166,16 +166,28 @@ json_t *host_stat_source(const char *path, struct err *e)
 json_t *host_sources(const struct vm_host *h, struct err *e)
 {
 	autofree char *dep = xasprintf("%s/modules.dep", h->kernel.modules_dir);
-	const char *paths[] = { h->qemu_path, h->agent_path, h->init_path, h->shim_path, h->kernel.image_path, dep };
+	/* Silo's own go by their names: silod sees them through a mount of its own, at another path. */
+	const struct {
+		const char *path, *name;
+	} files[] = {
+		{ h->qemu_path, NULL },
+		{ h->agent_path, "silo-agent" },
+		{ h->init_path, "silo-init" },
+		{ h->shim_path, "silo-vmwp.so" },
+		{ h->kernel.image_path, NULL },
+		{ dep, NULL },
+	};
 	json_t *sources = json_array();
 
-	for (size_t i = 0; i < array_len(paths); i++) {
-		json_t *source = host_stat_source(paths[i], e);
+	for (size_t i = 0; i < array_len(files); i++) {
+		json_t *source = host_stat_source(files[i].path, e);
 
 		if (!source) {
 			json_decref(sources);
 			return NULL;
 		}
+		if (files[i].name)
+			json_object_set_new(source, "path", json_string(files[i].name));
 		json_array_append_new(sources, source);
 	}
 	return sources;

@@ -88,12 +88,12 @@ static int add_module_file(void *arg, const char *path)
 	struct str *list = &b->lists[b->current->list];
 	autostr data;
 
+	str_init(&data, FILE_BYTES_MAX);
 	for (size_t i = 0; i < b->n_loaded; i++)
 		if (!strcmp(b->loaded[i], path))
 			return 0;
 	if (strstr(path, ".."))
 		return err_set(b->e, ERR_INVALID, 0, "modules.dep: %s", path);
-	str_init(&data, FILE_BYTES_MAX);
 	if (kernel_inflate_file(source, &data, b->e))
 		return -1;
 	if (cpio_add_dirs(&b->cpio, name, b->e) ||

@@ -6,6 +6,7 @@
  *	/memory    VMWP_MEMORY_FD: the template's memory. QEMU insists on opening it for writing, even to map it privately;
  *		   a clone's descriptor is read-only.
  *	/dev/kvm   VMWP_KVM_FD
+ *	/dev/null  VMWP_NULL_FD: QEMU tries out there whether files can be locked
  *
  * And a hole punched into a file that is open read-only "succeeds": QEMU punches one into the template's memory
  * before it gives the private copy of a page back to the host (free page reporting), and stops when that fails.
@@ -25,6 +26,7 @@ static const struct {
 } handed_over[] = {
 	{ "/memory", "VMWP_MEMORY_FD" },
 	{ "/dev/kvm", "VMWP_KVM_FD" },
+	{ "/dev/null", "VMWP_NULL_FD" },
 };
 
 static int shim_open(const char *path, int flags, mode_t mode)

@@ -205,9 +205,9 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds *c, struct err *e)
 {
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, l->template_dir);
-	char memory[32], kvm[32];
+	char memory[32], kvm[32], null[32];
 	char *envp[] = { "PATH=/usr/bin", "HOME=/", "LC_ALL=C", "QEMU_MODULE_DIR=" VMWP_MODULES, "LD_PRELOAD=" VMWP_SHIM,
-			 memory, kvm, NULL };
+			 memory, kvm, null, NULL };
 	char **argv = vm_args(l->facts, l->mode, l->id, l->image_path, l->disk_path, e);
 	struct jail_options jail = { .root_path = root, .program = VMWP_PROGRAM, .argv = argv, .envp = envp,
 				     .uid = l->uid, .fds = c->fd, .n_fds = VM_FD_COUNT };
@@ -217,6 +217,7 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 		return -1;
 	snprintf(memory, sizeof memory, "VMWP_MEMORY_FD=%d", VM_FD_MEMORY);
 	snprintf(kvm, sizeof kvm, "VMWP_KVM_FD=%d", VM_FD_KVM);
+	snprintf(null, sizeof null, "VMWP_NULL_FD=%d", VM_FD_IN);
 	rc = jail_spawn(&jail, &v->pid, &v->pidfd, e);
 	vm_args_free(argv);
 	return rc;
