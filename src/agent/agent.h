@@ -29,8 +29,8 @@ struct agent {
 
 /* Everything before the template's snapshot: root, kernel file systems, modules, loopback, port. */
 int agent_boot(struct agent *a, struct err *e) must_check;
-/* Load the modules that a list names ("path[ parameters]" a line) and delete their files. Missing list: nothing. */
-int agent_load_modules(const char *list_path, struct err *e) must_check;
+/* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on. */
+int agent_bind_disks(struct err *e) must_check;
 
 /* Serve the channel until it ends; returns why. */
 void agent_serve(struct agent *a, struct err *e);

@@ -90,14 +90,17 @@ static int boot_limits(void *arg, struct err *e)
 	return 0;
 }
 
-/* Hand the controllers down, so that a container's cgroup has them. One that the kernel lacks is no fault. */
+/* Hand the controllers down to the containers' parent, so that their cgroups have them. A missing one is no fault. */
 static int boot_cgroups(void *arg, struct err *e)
 {
 	static const char *const controllers[] = { "+cpu", "+cpuset", "+memory", "+pids", "+io" };
 	struct err ignored;
 
+	if (mkdir("/sys/fs/cgroup/silo", 0755))
+		return err_set(e, ERR_SYSTEM, errno, "cgroup");
 	for (size_t i = 0; i < array_len(controllers); i++)
-		if (io_write_kernel(AT_FDCWD, "/sys/fs/cgroup/cgroup.subtree_control", controllers[i], &ignored))
+		if (io_write_kernel(AT_FDCWD, "/sys/fs/cgroup/cgroup.subtree_control", controllers[i], &ignored) ||
+		    io_write_kernel(AT_FDCWD, "/sys/fs/cgroup/silo/cgroup.subtree_control", controllers[i], &ignored))
 			log_warn("no cgroup controller %s", controllers[i] + 1);
 	return 0;
 }
@@ -118,7 +121,8 @@ static int load_module(char *line, struct err *e)
 	return 0;
 }
 
-int agent_load_modules(const char *list_path, struct err *e)
+/* Load the modules that a list names ("path[ parameters]" a line) and delete their files. Missing list: nothing. */
+static int load_modules(const char *list_path, struct err *e)
 {
 	autostr list;
 	char *rest, *line;
@@ -139,7 +143,18 @@ int agent_load_modules(const char *list_path, struct err *e)
 
 static int boot_modules(void *arg, struct err *e)
 {
-	return agent_load_modules("/modules", e);
+	return load_modules("/modules", e);
+}
+
+/*
+ * A disk's size is read when its driver binds, and a clone has other disks than the template: the driver is loaded now,
+ * which takes long, and bound later by agent_bind_disks().
+ */
+static int boot_disk_driver(void *arg, struct err *e)
+{
+	if (io_write_kernel(AT_FDCWD, "/sys/bus/virtio/drivers_autoprobe", "0", e) || load_modules("/modules.late", e))
+		return -1;
+	return io_write_kernel(AT_FDCWD, "/sys/bus/virtio/drivers_autoprobe", "1", e);
 }
 
 static int boot_network(void *arg, struct err *e)
@@ -213,6 +228,7 @@ static const struct step boot_steps[] = {
 	{ "limits",            NULL,   boot_limits,           NULL },
 	{ "cgroups",           NULL,   boot_cgroups,          NULL },
 	{ "modules",           NULL,   boot_modules,          NULL },
+	{ "disk driver",       NULL,   boot_disk_driver,      NULL },
 	{ "network",           NULL,   boot_network,          NULL },
 	{ "port",              NULL,   boot_port,             NULL },
 	{ "caches",            NULL,   boot_drop_caches,      NULL },

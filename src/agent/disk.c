@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -18,6 +19,38 @@
 #include "base/own.h"
 
 #define RELEASE_WAIT_MS 3000
+#define VIRTIO_DEVICES "/sys/bus/virtio/devices"
+#define VIRTIO_ID_BLOCK "0x0002\n"
+#define VIRTIO_DEVICES_MAX 64
+#define DISKS 2 /* image and writable layer; those after them are spare */
+
+static bool is_block_device(int number)
+{
+	autofree char *path = xasprintf(VIRTIO_DEVICES "/virtio%d/device", number);
+	struct err ignored;
+	autostr id;
+
+	str_init(&id, 64);
+	return !io_read_file(AT_FDCWD, path, &id, &ignored) && id.s && !strcmp(id.s, VIRTIO_ID_BLOCK);
+}
+
+int agent_bind_disks(struct err *e)
+{
+	int bound = 0;
+
+	/* Numbered in the order of the bus, which is that of the host's device table. */
+	for (int i = 0; i < VIRTIO_DEVICES_MAX && bound < DISKS; i++) {
+		char name[16];
+
+		if (!is_block_device(i))
+			continue;
+		snprintf(name, sizeof name, "virtio%d", i);
+		if (io_write_kernel(AT_FDCWD, "/sys/bus/virtio/drivers/virtio_blk/bind", name, e))
+			return -1;
+		bound++;
+	}
+	return bound == DISKS ? 0 : err_set(e, ERR_SYSTEM, 0, "the virtual machine has %d disks", bound);
+}
 
 static int mount_disk(struct guest_container *g, const char *device, const char *name, const char *type,
 		      unsigned long flags, const char *data, struct err *e)
@@ -76,7 +109,7 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 	if (!image || !disk)
 		return err_set(e, ERR_INVALID, 0, "rootfs: image and disk are wanted");
 	if (mount_disk(g, image, "image", "erofs", MS_RDONLY | MS_NOATIME, NULL, e) ||
-	    mount_disk(g, disk, "disk", "ext4", MS_NOATIME, "discard", e) || make_dir(g, "upper", e) ||
+	    mount_disk(g, disk, "disk", "ext4", MS_NOATIME, "discard,noinit_itable", e) || make_dir(g, "upper", e) ||
 	    make_dir(g, "work", e)) {
 		disks_unmount(g);
 		return -1;
