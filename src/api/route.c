@@ -61,16 +61,16 @@ int route_match(const char *pattern, const char *path, char *params[static ROUTE
 	return n;
 }
 
-const struct route *route_find(const char *method, const char *path, int minor, char *params[static ROUTE_PARAMS_MAX],
-			       struct err *e)
+const struct route *route_find(const struct route *table, size_t n, const char *method, const char *path, int minor,
+			       char *params[static ROUTE_PARAMS_MAX], struct err *e)
 {
 	bool other_method = false;
 
-	for (size_t i = 0; i < n_routes; i++) {
-		if (routes[i].since > minor || route_match(routes[i].path, path, params) < 0)
+	for (size_t i = 0; i < n; i++) {
+		if (table[i].since > minor || route_match(table[i].path, path, params) < 0)
 			continue;
-		if (strcmp(routes[i].method, method) == 0)
-			return &routes[i];
+		if (strcmp(table[i].method, method) == 0)
+			return &table[i];
 		params_clear(params);
 		other_method = true;
 	}

@@ -37,6 +37,7 @@ struct route {
 	const char *text; /* for handlers that only refuse: what to say */
 };
 
+/* The table of the Engine API (routes.c). */
 extern const struct route routes[];
 extern const size_t n_routes;
 
@@ -44,14 +45,14 @@ extern const size_t n_routes;
 int route_match(const char *pattern, const char *path, char *params[static ROUTE_PARAMS_MAX]) must_check;
 
 /**
- * route_find - the route of a request.
+ * route_find - the route of a request in a table of n.
  *
  * @minor   API version asked for; routes that came later don't exist for it.
  * @params  receives decoded heap strings; those beyond the route's are NULL.
  * Returns NULL with ERR_NOT_FOUND "page not found", or ERR_UNSUPPORTED when only the method is wrong (405).
  */
-const struct route *route_find(const char *method, const char *path, int minor, char *params[static ROUTE_PARAMS_MAX],
-			       struct err *e) must_check;
+const struct route *route_find(const struct route *table, size_t n, const char *method, const char *path, int minor,
+			       char *params[static ROUTE_PARAMS_MAX], struct err *e) must_check;
 
 /* Check the version prefix (-1, -1 = none) and return the minor version to serve, or -1 with ERR_INVALID. */
 int route_check_version(int major, int minor, struct err *e) must_check;

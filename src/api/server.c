@@ -83,7 +83,7 @@ static void request_begin(struct request *r, const char *method, const char *ver
 	if (minor < 0)
 		return;
 	r->minor = minor;
-	r->route = route_find(method, r->uri.path, minor, r->param, &r->err);
+	r->route = route_find(routes, n_routes, method, r->uri.path, minor, r->param, &r->err);
 	if (!r->route) {
 		r->err_status = r->err.kind == ERR_UNSUPPORTED ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
 		return;
