@@ -84,8 +84,6 @@ void monitor_session_owner(struct monitor *m, struct session_owner *owner);
 void monitor_failed(struct monitor *m, const struct err *why);
 /* The container has ended, or is given up (error != NULL). */
 void monitor_ended(struct monitor *m, int exit_code, const char *error);
-/* A request has been served: give memory back soon, but not on anybody's time. */
-void monitor_trim_soon(struct monitor *m);
 /* Kill everything; the end comes as an event. */
 void monitor_shutdown(struct monitor *m);
 json_t *monitor_exit_event(const struct monitor *m);

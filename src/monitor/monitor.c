@@ -245,10 +245,14 @@ static void on_trim(void *arg, uint32_t events unused_arg)
 	m->trim = true;
 }
 
-void monitor_trim_soon(struct monitor *m)
+/* Before waiting: give memory back when it has been quiet for a while, else look again in a while. */
+static void trim_when_quiet(struct monitor *m)
 {
-	if (!m->trim_timer)
+	if (m->trim)
+		memory_trim();
+	else if (!m->trim_timer)
 		m->trim_timer = loop_timer(m->loop, TRIM_MS, on_trim, m, NULL);
+	m->trim = false;
 }
 
 static void on_flush_expired(void *arg, uint32_t events unused_arg)
@@ -344,9 +348,7 @@ int monitor_run(const struct monitor_options *o, struct err *e)
 	if (rc == 0 && monitor_launch(m, &why))
 		monitor_failed(m, &why);
 	while (rc == 0 && monitor_round(m)) {
-		if (m->trim)
-			memory_trim();
-		m->trim = false;
+		trim_when_quiet(m);
 		rc = loop_once(m->loop, -1, e) < 0 ? -1 : 0;
 	}
 	monitor_close(m);

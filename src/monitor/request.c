@@ -237,7 +237,6 @@ void monitor_request(void *arg, struct peer *p, const json_t *request, int *fds,
 	autojson *answer = c.answer ? c.answer : msg_error(&err);
 
 	peer_send(p, answer);
-	monitor_trim_soon(c.m);
 	/* A watcher that comes after the end has missed the event. */
 	if (c.new_watch && c.m->state == LIFE_STOPPED && *c.m->finished_at && !c.m->failure.kind) {
 		autojson *event = monitor_exit_event(c.m);
