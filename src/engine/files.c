@@ -212,8 +212,9 @@ static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct
 
 	if (!template)
 		return -1;
-	json_object_set_new(silo, "vm", json_pack("{s:s, s:s, s:I}", "template", template, "lib_dir", g->lib_dir, "uid",
-						  (json_int_t)c->vm_uid));
+	/* SILO_VM_COLD: boot each VM instead of cloning it. For script/bench, which shows what cloning saves. */
+	json_object_set_new(silo, "vm", json_pack("{s:s, s:s, s:I, s:b}", "template", template, "lib_dir", g->lib_dir,
+						  "uid", (json_int_t)c->vm_uid, "cold", getenv("SILO_VM_COLD") != NULL));
 	return 0;
 }
 
