@@ -50,17 +50,19 @@ static const struct option {
 	{ NULL, "log-opts", OPTION_ENGINE, 0, NULL, NULL },
 };
 
-static const char *const log_levels[] = { [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",
-					  [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug" };
+static const char *const log_levels[] = {
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"
+};
 
 /* --- one value ------------------------------------------------------------------------------------------------- */
 static int add_host(struct config *c, const char *host, struct err *e)
 {
 	if (!str_starts(host, "unix://") && !str_starts(host, "fd://"))
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "host \"%s\": only unix://PATH and fd:// are served; to reach the engine from elsewhere use "
-			       "docker -H ssh://HOST",
-			       host);
+		return err_set(
+			e, ERR_UNSUPPORTED, 0,
+			"host \"%s\": only unix://PATH and fd:// are served; to reach the engine from elsewhere use "
+			"docker -H ssh://HOST",
+			host);
 	if (c->n_hosts == array_len(c->hosts))
 		return err_set(e, ERR_LIMIT, 0, "more than %zu hosts", array_len(c->hosts));
 	c->hosts[c->n_hosts++] = xstrdup(host);
@@ -108,7 +110,8 @@ int config_parse_args(struct config *c, int argc, char **argv, struct err *e)
 		const char *value = strchr(argv[i], '=');
 
 		if (!o)
-			return err_set(e, ERR_INVALID, 0, "unknown %s: %s", argv[i][0] == '-' ? "flag" : "argument", argv[i]);
+			return err_set(e, ERR_INVALID, 0, "unknown %s: %s", argv[i][0] == '-' ? "flag" : "argument",
+				       argv[i]);
 		if (o->type == OPTION_BOOL) {
 			*(bool *)((char *)c + o->offset) = !value || strcmp(value, "=false") != 0;
 			continue;

@@ -19,8 +19,8 @@ int api_container_create(struct request *r, struct err *e)
 
 	if (!body)
 		return -1;
-	return reply_json(r, 201, engine_container_create(r->engine, query_str(r, "name"), query_str(r, "platform"), body,
-							  e));
+	return reply_json(r, 201,
+			  engine_container_create(r->engine, query_str(r, "name"), query_str(r, "platform"), body, e));
 }
 
 int api_container_list(struct request *r, struct err *e)
@@ -30,9 +30,9 @@ int api_container_list(struct request *r, struct err *e)
 
 	if (query_filters(r, &filters, e) < 0 || query_int(r, "limit", 0, INT_MIN, INT_MAX, &limit, e) < 0)
 		return -1;
-	return reply_json(r, 200, engine_container_list(r->engine, query_bool(r, "all", false),
-							limit > 0 ? (int)limit : 0, query_bool(r, "size", false),
-							filters, e));
+	return reply_json(r, 200,
+			  engine_container_list(r->engine, query_bool(r, "all", false), limit > 0 ? (int)limit : 0,
+						query_bool(r, "size", false), filters, e));
 }
 
 int api_container_inspect(struct request *r, struct err *e)
@@ -53,8 +53,7 @@ int api_container_stop(struct request *r, struct err *e)
 
 	if (query_int(r, "t", INT_MIN, -1, INT_MAX, &timeout_s, e) < 0)
 		return -1;
-	return done(r, 204,
-		    engine_container_stop(r->engine, r->param[0], query_str(r, "signal"), (int)timeout_s, e));
+	return done(r, 204, engine_container_stop(r->engine, r->param[0], query_str(r, "signal"), (int)timeout_s, e));
 }
 
 int api_container_restart(struct request *r, struct err *e)
@@ -127,6 +126,7 @@ int api_container_remove(struct request *r, struct err *e)
 {
 	if (query_bool(r, "link", false))
 		return err_set(e, ERR_UNSUPPORTED, 0, "links between containers are not supported");
-	return done(r, 204, engine_container_remove(r->engine, r->param[0], query_bool(r, "force", false),
-						    query_bool(r, "v", false), e));
+	return done(r, 204,
+		    engine_container_remove(r->engine, r->param[0], query_bool(r, "force", false),
+					    query_bool(r, "v", false), e));
 }

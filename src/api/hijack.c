@@ -30,7 +30,8 @@ static int write_head(const struct request *r, int fd)
 
 	str_init(&head, 4 * KIB);
 	if (request_header(r, "Upgrade"))
-		str_printf(&head, "HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n",
+		str_printf(&head,
+			   "HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n",
 			   type);
 	else
 		str_printf(&head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n", type);

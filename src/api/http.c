@@ -108,7 +108,8 @@ int stream_begin(struct request *r, const char *content_type)
 	autostr head;
 
 	str_init(&head, 4 * KIB);
-	str_printf(&head, "HTTP/1.%d 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n", r->http10 ? 0 : 1, content_type);
+	str_printf(&head, "HTTP/1.%d 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n", r->http10 ? 0 : 1,
+		   content_type);
 	for (size_t i = 0; i < array_len(standard_headers); i++)
 		str_printf(&head, "%s: %s\r\n", standard_headers[i].name, standard_headers[i].value);
 	str_puts(&head, r->http10 ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n");

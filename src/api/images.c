@@ -17,8 +17,9 @@ int api_image_list(struct request *r, struct err *e)
 
 	if (query_filters(r, &filters, e) < 0)
 		return -1;
-	return reply_json(r, 200, image_list(r->images, query_bool(r, "all", false), filters,
-					     query_bool(r, "digests", false), e));
+	return reply_json(
+		r, 200,
+		image_list(r->images, query_bool(r, "all", false), filters, query_bool(r, "digests", false), e));
 }
 
 int api_image_inspect(struct request *r, struct err *e)
@@ -45,8 +46,9 @@ int api_image_tag(struct request *r, struct err *e)
 
 int api_image_remove(struct request *r, struct err *e)
 {
-	return reply_json(r, 200, image_remove(r->images, r->param[0], query_bool(r, "force", false),
-					       query_bool(r, "noprune", false), e));
+	return reply_json(r, 200,
+			  image_remove(r->images, r->param[0], query_bool(r, "force", false),
+				       query_bool(r, "noprune", false), e));
 }
 
 int api_image_prune(struct request *r, struct err *e)
@@ -130,12 +132,14 @@ int api_image_create(struct request *r, struct err *e)
 	if (source && strcmp(source, "-") == 0)
 		return import_image(r, e);
 	if (source)
-		return reply_error(r, 501, "importing from an address is not supported yet: download the file, then "
-					   "docker import FILE");
+		return reply_error(r, 501,
+				   "importing from an address is not supported yet: download the file, then "
+				   "docker import FILE");
 	if (!image)
 		return err_set(e, ERR_INVALID, 0, "neither fromImage nor fromSrc is given");
-	return err_set(e, ERR_NOT_FOUND, 0,
-		       "pull access denied for %.200s: pulling images is not supported yet: load one with docker load or "
-		       "docker import",
-		       image);
+	return err_set(
+		e, ERR_NOT_FOUND, 0,
+		"pull access denied for %.200s: pulling images is not supported yet: load one with docker load or "
+		"docker import",
+		image);
 }

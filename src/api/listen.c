@@ -23,8 +23,8 @@ static int unix_address(const char *path, struct sockaddr_un *a, struct err *e)
 	memset(a, 0, sizeof(*a));
 	a->sun_family = AF_UNIX;
 	if (path[0] != '/' || strlen(path) >= sizeof(a->sun_path))
-		return err_set(e, ERR_INVALID, 0, "socket path \"%s\": must be absolute and shorter than %zu bytes", path,
-			       sizeof(a->sun_path));
+		return err_set(e, ERR_INVALID, 0, "socket path \"%s\": must be absolute and shorter than %zu bytes",
+			       path, sizeof(a->sun_path));
 	memcpy(a->sun_path, path, strlen(path) + 1);
 	return 0;
 }

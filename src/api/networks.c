@@ -19,12 +19,13 @@ static const struct network {
 
 static json_t *network_json(const struct network *n)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:{s:s, s:n, s:[]}, s:b, s:b, s:b, s:{s:s}, s:b, s:{}, s:{}, "
-			 "s:{}}",
-			 "Name", n->name, "Id", n->id, "Created", "0001-01-01T00:00:00Z", "Scope", "local", "Driver",
-			 n->driver, "EnableIPv4", 1, "EnableIPv6", 0, "IPAM", "Driver", "default", "Options", "Config",
-			 "Internal", 0, "Attachable", 0, "Ingress", 0, "ConfigFrom", "Network", "", "ConfigOnly", 0,
-			 "Containers", "Options", "Labels");
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:{s:s, s:n, s:[]}, s:b, s:b, s:b, s:{s:s}, s:b, s:{}, s:{}, "
+		"s:{}}",
+		"Name", n->name, "Id", n->id, "Created", "0001-01-01T00:00:00Z", "Scope", "local", "Driver", n->driver,
+		"EnableIPv4", 1, "EnableIPv6", 0, "IPAM", "Driver", "default", "Options", "Config", "Internal", 0,
+		"Attachable", 0, "Ingress", 0, "ConfigFrom", "Network", "", "ConfigOnly", 0, "Containers", "Options",
+		"Labels");
 }
 
 /* Does the value of one filter fit? Values of filters that can't fit a predefined network don't. */

@@ -29,7 +29,8 @@ static int warn_if_private(void *arg, struct err *e)
 	for (line = strtok_r(info.s, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		if (strstr(line, " / / ") && strstr(line, " shared:"))
 			return 0;
-	log_info("the root file system is not a shared mount: what is mounted on this host from now on can't be bound into "
+	log_info("the root file system is not a shared mount: what is mounted on this host from now on can't be bound "
+		 "into "
 		 "containers before silod is restarted");
 	return 0;
 }

@@ -66,7 +66,8 @@ static bool is_json(const char *content_type)
 {
 	size_t n = content_type ? strcspn(content_type, "; ") : 0;
 
-	return !content_type || (n == strlen("application/json") && strncasecmp(content_type, "application/json", n) == 0);
+	return !content_type ||
+	       (n == strlen("application/json") && strncasecmp(content_type, "application/json", n) == 0);
 }
 
 /* Headers are complete: find the route. What is wrong is remembered and answered once the body has been drained. */
@@ -90,8 +91,8 @@ static void request_begin(struct request *r, const char *method, const char *ver
 	}
 	str_init(&r->body, r->route->body_max);
 	if ((r->route->flags & R_JSON) && !is_json(type))
-		err_set(&r->err, ERR_INVALID, 0,
-			"unsupported Content-Type header (%.64s): must be 'application/json'", type);
+		err_set(&r->err, ERR_INVALID, 0, "unsupported Content-Type header (%.64s): must be 'application/json'",
+			type);
 }
 
 /* --- its body ------------------------------------------------------------------------------------------------- */

@@ -184,8 +184,7 @@ int api_events(struct request *r, struct err *e)
 	struct timespec since, until;
 
 	if (query_time(r, "since", &since, e) < 0 || query_time(r, "until", &until, e) < 0 ||
-	    query_filters(r, &filters, e) < 0 ||
-	    filters_check(filters, event_filters, array_len(event_filters), e) < 0)
+	    query_filters(r, &filters, e) < 0 || filters_check(filters, event_filters, array_len(event_filters), e) < 0)
 		return -1;
 	/* What happens between these headers and the subscription isn't lost: it comes from the past. */
 	if (since.tv_sec == 0 && until.tv_sec == 0)

@@ -40,15 +40,15 @@ int api_version(struct request *r, struct err *e)
 
 	uname(&u);
 	arch = go_arch(u.machine);
-	return reply_json(r, 200,
-			  json_pack("{s:{s:s}, s:[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}], s:s, s:s, s:s, s:s, s:s, "
-				    "s:s, s:s, s:s}",
-				    "Platform", "Name", "Silo", "Components", "Name", "Engine", "Version", SILO_VERSION,
-				    "Details", "ApiVersion", API_VERSION_MAX, "MinAPIVersion", API_VERSION_MIN, "Os",
-				    "linux", "Arch", arch, "KernelVersion", u.release, "Experimental", "false",
-				    "Version", SILO_VERSION, "ApiVersion", API_VERSION_MAX, "MinAPIVersion",
-				    API_VERSION_MIN, "Os", "linux", "Arch", arch, "KernelVersion", u.release,
-				    "GitCommit", "", "GoVersion", ""));
+	return reply_json(
+		r, 200,
+		json_pack("{s:{s:s}, s:[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}], s:s, s:s, s:s, s:s, s:s, "
+			  "s:s, s:s, s:s}",
+			  "Platform", "Name", "Silo", "Components", "Name", "Engine", "Version", SILO_VERSION,
+			  "Details", "ApiVersion", API_VERSION_MAX, "MinAPIVersion", API_VERSION_MIN, "Os", "linux",
+			  "Arch", arch, "KernelVersion", u.release, "Experimental", "false", "Version", SILO_VERSION,
+			  "ApiVersion", API_VERSION_MAX, "MinAPIVersion", API_VERSION_MIN, "Os", "linux", "Arch", arch,
+			  "KernelVersion", u.release, "GitCommit", "", "GoVersion", ""));
 }
 
 int api_info(struct request *r, struct err *e)

@@ -363,8 +363,13 @@ static void bad_options_are_named(void **state)
 
 static void bad_keys_are_named(void **state)
 {
-	static const char *const bad[] = { "[]", "{\"bogus\":1}", "{\"debug\":\"yes\"}", "{\"data-root\":5}",
-					   "{\"hosts\":[\"tcp://x\"]}", "{\"hosts\":[1]}", "{\"data-root\":\"\"}" };
+	static const char *const bad[] = { "[]",
+					   "{\"bogus\":1}",
+					   "{\"debug\":\"yes\"}",
+					   "{\"data-root\":5}",
+					   "{\"hosts\":[\"tcp://x\"]}",
+					   "{\"hosts\":[1]}",
+					   "{\"data-root\":\"\"}" };
 
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct config c = { 0 };
