@@ -77,26 +77,38 @@ static int add_host_file(struct builder *b, const char *source, const char *name
 	return cpio_add(&b->cpio, name, S_IFREG | 0755, data.s, data.len, e);
 }
 
+/* Length of a module's name without what its compression appends: "a/b.ko.xz" -> "a/b.ko". */
+static int plain_length(const char *path)
+{
+	const char *end = strstr(path, ".ko");
+
+	return end ? (int)(end + 3 - path) : (int)strlen(path);
+}
+
+static bool is_loaded(const struct builder *b, const char *path)
+{
+	for (size_t i = 0; i < b->n_loaded; i++)
+		if (!strcmp(b->loaded[i], path))
+			return true;
+	return false;
+}
+
 /* modules_closure() tells a file to load: put it, decompressed, into the archive and into the current list. */
 static int add_module_file(void *arg, const char *path)
 {
 	struct builder *b = arg;
-	const char *end = strstr(path, ".ko");
-	autofree char *source = xasprintf("%s/%s", b->kernel->modules_dir, path);
-	autofree char *name = xasprintf("lib/modules/%s/%.*s", b->kernel->release,
-					end ? (int)(end + 3 - path) : (int)strlen(path), path);
+	const struct kernel *k = b->kernel;
+	autofree char *source = xasprintf("%s/%s", k->modules_dir, path);
+	autofree char *name = xasprintf("lib/modules/%s/%.*s", k->release, plain_length(path), path);
 	struct str *list = &b->lists[b->current->list];
 	autostr data;
 
 	str_init(&data, FILE_BYTES_MAX);
-	for (size_t i = 0; i < b->n_loaded; i++)
-		if (!strcmp(b->loaded[i], path))
-			return 0;
+	if (is_loaded(b, path))
+		return 0;
 	if (strstr(path, ".."))
 		return err_set(b->e, ERR_INVALID, 0, "modules.dep: %s", path);
-	if (kernel_inflate_file(source, &data, b->e))
-		return -1;
-	if (cpio_add_dirs(&b->cpio, name, b->e) ||
+	if (kernel_inflate_file(source, &data, b->e) || cpio_add_dirs(&b->cpio, name, b->e) ||
 	    cpio_add(&b->cpio, name, S_IFREG | 0644, data.s, data.len, b->e))
 		return -1;
 	b->loaded = xrealloc(b->loaded, (b->n_loaded + 1) * sizeof *b->loaded);
