@@ -126,7 +126,7 @@ static int record_layer(struct work *w, struct image_new *n, size_t i, struct er
 			return err_set(e, ERR_CONFLICT, 0, "layer %s has been removed meanwhile", l->chain);
 		if (db_exec(db, e, "INSERT INTO image_layers VALUES(?, ?, ?, ?, ?)", "sssii", l->chain, l->diff_id, l->blob,
 			    (int64_t)l->blob_bytes, (int64_t)l->file_bytes) ||
-		    place_layer(w, l, e))
+		    sync_pending(w->store, l->chain, SYNC_LAYER, e) || place_layer(w, l, e))
 			return -1;
 	}
 	return db_exec(db, e, "INSERT OR IGNORE INTO image_uses VALUES(?, ?, ?)", "sis", n->id, (int64_t)i, l->chain);
@@ -176,28 +176,15 @@ static void unplace(struct work *w, struct image_new *n)
 	}
 }
 
-static bool has_new_layers(const struct image_new *n)
-{
-	for (size_t i = 0; i < n->n_layers; i++)
-		if (n->layers[i].dir[0])
-			return true;
-	return false;
-}
-
 int image_commit(struct work *w, struct image_new *n, const json_t *names, struct err *e)
 {
 	struct image_store *s = w->store;
 	int rc;
 
-	/* The database must not name what a power cut can still take away. */
-	if (has_new_layers(n) && syncfs(w->fd))
-		return err_set(e, ERR_SYSTEM, errno, "syncfs");
 	pthread_mutex_lock(&s->commit);
 	rc = db_begin(s->db, true, e);
 	if (!rc) {
 		rc = record_image(w, n, names, e);
-		if (!rc && has_new_layers(n) && (fsync(s->layers) || fsync(s->blobs)))
-			rc = err_set(e, ERR_SYSTEM, errno, "fsync");
 		if (rc)
 			db_end(s->db, false, NULL);
 		else
@@ -206,6 +193,8 @@ int image_commit(struct work *w, struct image_new *n, const json_t *names, struc
 	if (rc)
 		unplace(w, n);
 	pthread_mutex_unlock(&s->commit);
+	if (!rc)
+		sync_wake(s);
 	return rc ? -1 : 0;
 }
 

@@ -137,19 +137,21 @@ static int build(struct image_store *s, const json_t *dirs, const char *tmp_path
 	return rc;
 }
 
-/* Made aside, synced, renamed: whoever sees the name sees a whole image. */
-static int publish(const char *tmp_path, const char *path, struct err *e)
+/* Made aside, recorded as not on disk yet, renamed: whoever sees the name sees a whole image. */
+static int publish(struct image_store *s, const char *chain, const char *tmp_path, const char *path, struct err *e)
 {
-	autoclose int fd = open(tmp_path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fchmod(fd, 0644) || fsync(fd) || rename(tmp_path, path))
+	if (sync_pending(s, chain, SYNC_DISK, e))
+		return -1;
+	if (chmod(tmp_path, 0644) || rename(tmp_path, path))
 		return err_set(e, ERR_SYSTEM, errno, "%s", path);
+	sync_wake(s);
 	return 0;
 }
 
 static int build_once(struct image_store *s, const json_t *dirs, const char *layer_path, const char *path,
 		      struct err *e)
 {
+	autofree char *chain = xasprintf("sha256:%s", strrchr(layer_path, '/') + 1);
 	autofree char *tmp_path = xasprintf("%s.tmp", path);
 	autoclose int lock = open(layer_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -162,7 +164,7 @@ static int build_once(struct image_store *s, const json_t *dirs, const char *lay
 	if (!access(path, R_OK))
 		return 0;
 	unlink(tmp_path);
-	if (!build(s, dirs, tmp_path, e) && !publish(tmp_path, path, e))
+	if (!build(s, dirs, tmp_path, e) && !publish(s, chain, tmp_path, path, e))
 		return 0;
 	unlink(tmp_path);
 	return -1;

@@ -26,7 +26,8 @@ static const char schema[] =
 	"CREATE INDEX IF NOT EXISTS image_uses_chain ON image_uses(chain);"
 	"CREATE TABLE IF NOT EXISTS image_refs(name TEXT PRIMARY KEY,"
 	" image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE);"
-	"CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs(image);";
+	"CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs(image);"
+	"CREATE TABLE IF NOT EXISTS image_pending(token TEXT PRIMARY KEY, chain TEXT NOT NULL, kind INTEGER NOT NULL);";
 
 static int open_dir(const char *root, const char *name, int *fd, struct err *e)
 {
@@ -85,11 +86,13 @@ static int store_prepare(struct image_store *s, struct err *e)
 	/* Another engine on the same root would take our work for leftovers. The kernel drops the lock with the process. */
 	if (flock(s->tmp, LOCK_EX | LOCK_NB))
 		return err_set(e, ERR_CONFLICT, 0, "%s is in use by another process", s->o.root);
+	if (sync_recover(s, e))
+		return -1;
 	sweep(s, s->tmp, NULL);
 	sweep(s, s->layers, "SELECT 1 FROM image_layers WHERE chain = ?");
 	sweep(s, s->blobs, "SELECT 1 FROM image_layers WHERE blob = ?");
 	sweep_erofs(s);
-	return 0;
+	return sync_start(s, e);
 }
 
 struct image_store *image_store_open(const struct image_store_options *o, struct db *db, struct err *e)
@@ -102,6 +105,8 @@ struct image_store *image_store_open(const struct image_store_options *o, struct
 	s->db = db;
 	s->blobs = s->layers = s->tmp = -1;
 	pthread_mutex_init(&s->commit, NULL);
+	pthread_mutex_init(&s->sync.lock, NULL);
+	pthread_cond_init(&s->sync.wake, NULL);
 	if (!store_prepare(s, e))
 		return s;
 	err_prefix(e, "image store");
@@ -113,10 +118,13 @@ void image_store_close(struct image_store *s)
 {
 	if (!s)
 		return;
+	sync_stop(s);
 	close_fd(&s->blobs);
 	close_fd(&s->layers);
 	close_fd(&s->tmp);
 	pthread_mutex_destroy(&s->commit);
+	pthread_mutex_destroy(&s->sync.lock);
+	pthread_cond_destroy(&s->sync.wake);
 	own_free(&s->o.root);
 	own_free(&s->o.unpack_path);
 	own_free(&s);

@@ -22,7 +22,24 @@ struct image_store {
 	struct db *db;
 	int blobs, layers, tmp; /* directories */
 	pthread_mutex_t commit; /* held while layers/ and blobs/ change */
+	struct {
+		pthread_t thread;
+		pthread_mutex_t lock; /* guards wanted and closing */
+		pthread_cond_t wake;
+		bool started, wanted, closing;
+	} sync;
 };
+
+/* What may not be on disk yet; see sync.c. */
+enum sync_kind { SYNC_LAYER, SYNC_DISK };
+/* Remember in the database (inside the transaction that records the files) that they aren't on disk yet. */
+int sync_pending(struct image_store *s, const char *chain, enum sync_kind kind, struct err *e) must_check;
+/* After that transaction: write behind. */
+void sync_wake(struct image_store *s);
+/* Remove what was pending under another boot. Before the sweep of leftovers. */
+int sync_recover(struct image_store *s, struct err *e) must_check;
+int sync_start(struct image_store *s, struct err *e) must_check;
+void sync_stop(struct image_store *s);
 
 /* A directory of one operation below tmp/, removed with all that is left in it by work_close(). */
 struct work {
