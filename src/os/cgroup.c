@@ -69,7 +69,7 @@ static void add_hierarchy(struct cgroup *cg, const char *mount, const char *cont
 {
 	if (cg->n == CGROUP_HIERARCHIES_MAX)
 		return;
-	cg->h[cg->n++] = (struct hierarchy){ xstrdup(mount), xstrdup(controllers), -1, -1 };
+	cg->h[cg->n++] = (struct hierarchy){ xstrdup(mount), xstrdup(controllers), -1, -1, false };
 }
 
 /* Super options of a v1 mount hold the controllers between other words: keep those that we know. */
@@ -151,21 +151,20 @@ static void v2_enable_controllers(int dir)
 }
 
 /* One directory level: returns its fd. */
-static int level_make(struct cgroup *cg, const struct hierarchy *h, int parent, const char *name, bool leaf,
-		      struct err *e)
+static int level_make(struct cgroup *cg, struct hierarchy *h, int parent, const char *name, bool leaf, struct err *e)
 {
 	bool made = !mkdirat(parent, name, 0755);
 	int dir;
 
 	if (!made && errno != EEXIST)
 		return err_set(e, ERR_SYSTEM, errno, "create cgroup %s%s", h->mount, cg->path);
+	if (leaf)
+		h->made = made;
 	dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_set(e, ERR_SYSTEM, errno, "open cgroup %s%s", h->mount, cg->path);
-	if (cg->version == 2 && !leaf && faccessat(dir, "pids.max", F_OK, 0))
+	if (cg->version == 2 && faccessat(dir, "pids.max", F_OK, 0))
 		v2_enable_controllers(parent);
-	if (made && cg->version == 2 && !leaf)
-		v2_enable_controllers(dir);
 	if (made && cg->version == 1 && controllers_have(h->controllers, "cpuset"))
 		cpuset_inherit(parent, dir);
 	return dir;
@@ -180,8 +179,6 @@ int hierarchy_make(struct cgroup *cg, struct hierarchy *h, struct err *e)
 
 	if (dir < 0)
 		return err_set(e, ERR_SYSTEM, errno, "open %s", h->mount);
-	if (cg->version == 2)
-		v2_enable_controllers(dir);
 	while (name) {
 		char *next = strtok_r(NULL, "/", &save);
 		int child = level_make(cg, h, dir, name, !next, e);
@@ -212,10 +209,17 @@ static int make_directories(struct cgroup *cg, struct err *e)
 	return 0;
 }
 
+/* A directory that was there before must be a left-over, not somebody's. */
 static int check_empty(const struct cgroup *cg, struct err *e)
 {
-	autojson *pids = cgroup_pids(cg, e);
+	autojson *pids = NULL;
+	bool all_ours = true;
 
+	for (size_t i = 0; i < cg->n; i++)
+		all_ours &= cg->h[i].dir < 0 || cg->h[i].made;
+	if (all_ours)
+		return 0;
+	pids = cgroup_pids(cg, e);
 	if (!pids)
 		return -1;
 	if (json_array_size(pids))
@@ -241,29 +245,6 @@ static void cgroup_free(struct cgroup *cg)
 static bool path_is_safe(const char *path)
 {
 	return path[0] == '/' && path[1] && !strstr(path, "/../") && !str_ends(path, "/..") && strlen(path) < 512;
-}
-
-struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struct err *e)
-{
-	struct cgroup *cg;
-
-	if (!path_is_safe(path)) {
-		err_set(e, ERR_INVALID, 0, "linux.cgroupsPath \"%s\" must be an absolute path", path);
-		return NULL;
-	}
-	cg = xcalloc(1, sizeof(*cg));
-	cg->path = xstrdup(path);
-	cg->oom = cg->oom_control = -1;
-	if (cgroup_find_hierarchies(cg, e) || make_directories(cg, e) || check_empty(cg, e)) {
-		/* Directories that another container may be using stay. */
-		cgroup_free(cg);
-		return NULL;
-	}
-	if (cgroup_apply(cg, l, e) || cgroup_apply_devices(cg, l, e)) {
-		cgroup_remove(cg);
-		return NULL;
-	}
-	return cg;
 }
 
 static void sleep_ms(int ms)
@@ -322,6 +303,38 @@ void cgroup_remove(struct cgroup *cg)
 			hierarchy_remove(cg, &cg->h[i]);
 	}
 	cgroup_free(cg);
+}
+
+/* After a failure: directories that another container may be using stay. */
+static void remove_made(struct cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++) {
+		if (!cg->h[i].made)
+			close_fd(&cg->h[i].dir);
+	}
+	cgroup_remove(cg);
+}
+
+struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struct err *e)
+{
+	struct cgroup *cg;
+
+	if (!path_is_safe(path)) {
+		err_set(e, ERR_INVALID, 0, "linux.cgroupsPath \"%s\" must be an absolute path", path);
+		return NULL;
+	}
+	cg = xcalloc(1, sizeof(*cg));
+	cg->path = xstrdup(path);
+	cg->oom = cg->oom_control = -1;
+	if (cgroup_find_hierarchies(cg, e) || make_directories(cg, e) || check_empty(cg, e)) {
+		remove_made(cg);
+		return NULL;
+	}
+	if (cgroup_apply(cg, l, e) || cgroup_apply_devices(cg, l, e)) {
+		cgroup_remove(cg);
+		return NULL;
+	}
+	return cg;
 }
 
 int cgroup_clone_fd(const struct cgroup *cg)

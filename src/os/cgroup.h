@@ -96,8 +96,8 @@ int cgroup_signal(struct cgroup *cg, int signo, struct err *e) must_check;
 
 /* fd that gets readable when the OOM killer was at work; owned by cg. -1 with *e when there is no memory controller. */
 int cgroup_oom_fd(struct cgroup *cg, struct err *e) must_check;
-/* Consume the readiness. */
-void cgroup_oom_drain(struct cgroup *cg);
+/* Consume the readiness. True when a process was or is about to be killed: v2 reports other memory events as well. */
+bool cgroup_oom_drain(struct cgroup *cg);
 /* Processes killed so far. */
 int64_t cgroup_oom_kills(const struct cgroup *cg);
 

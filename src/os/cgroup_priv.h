@@ -13,6 +13,7 @@ struct hierarchy {
 	char *controllers;  /* "cpu,cpuacct"; "" on v2 */
 	int dir;            /* of the container */
 	int tasks;          /* v1: for cgroup_attach_self */
+	bool made;          /* the container's directory is of our making: it was not there before */
 };
 
 struct cgroup {
@@ -22,6 +23,7 @@ struct cgroup {
 	size_t n;
 	bool frozen;
 	int oom, oom_control; /* oom: eventfd (v1) or inotify (v2) */
+	int64_t oom_kills;    /* seen so far (v2) */
 };
 
 /* Fill version and hierarchies from /proc/self/mountinfo. */

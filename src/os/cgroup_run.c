@@ -233,12 +233,20 @@ int cgroup_oom_fd(struct cgroup *cg, struct err *e)
 	return cg->version == 1 ? oom_open_v1(cg, dir, e) : oom_open_v2(cg, dir, e);
 }
 
-void cgroup_oom_drain(struct cgroup *cg)
+bool cgroup_oom_drain(struct cgroup *cg)
 {
 	char buf[4096];
+	int64_t kills;
 
 	while (read(cg->oom, buf, cg->version == 1 ? 8 : sizeof(buf)) > 0)
 		;
+	if (cg->version == 1)
+		return true;
+	kills = cgroup_oom_kills(cg);
+	if (kills == cg->oom_kills)
+		return false;
+	cg->oom_kills = kills;
+	return true;
 }
 
 int64_t cgroup_oom_kills(const struct cgroup *cg)

@@ -12,6 +12,8 @@
 #include "os/pidfd.h"
 #include "os/tty.h"
 
+#define ABORT_TIMEOUT_MS 2000
+
 static void report_oom(struct container *c)
 {
 	c->oom_reported = true;
@@ -64,9 +66,8 @@ static void on_oom(void *arg, uint32_t events)
 {
 	struct container *c = arg;
 
-	cgroup_oom_drain(c->cg);
-	/* v1 tells of the shortage, v2 of every change of the file: only kills count, but v1 counts them late. */
-	report_oom(c);
+	if (cgroup_oom_drain(c->cg))
+		report_oom(c);
 }
 
 int container_watch_oom(struct container *c, struct err *e)
@@ -79,14 +80,17 @@ int container_watch_oom(struct container *c, struct err *e)
 	return c->oom_watch ? 0 : -1;
 }
 
+/* Not for ever: pid 1 of a pid namespace can't end before an exec in it has been reaped, which the loop does. */
 void process_abort(struct process *p)
 {
+	struct pollfd poll_fd = { .fd = p->pidfd, .events = POLLIN };
+
 	loop_remove(&p->watch);
 	if (p->pidfd < 0 || p->ended)
 		return;
 	(void)!pidfd_signal(p->pidfd, SIGKILL, NULL);
-	(void)!pidfd_wait(p->pidfd, true, &p->exit_code, NULL);
-	p->ended = true;
+	if (poll(&poll_fd, 1, ABORT_TIMEOUT_MS) == 1)
+		p->ended = pidfd_wait(p->pidfd, false, &p->exit_code, NULL) == 1;
 }
 
 void process_io_close(struct process_io *io)
