@@ -133,7 +133,11 @@ static int field_value(const json_t *obj, const struct field *f, json_t **out, s
 		rc = json_get_bool(obj, f->name, false, &flag, e);
 		*out = rc ? NULL : json_boolean(flag);
 		return rc;
-	case STRINGS:
+	case STRINGS: /* old clients send a single string for a list of one */
+		if (json_is_string(json_member(obj, f->name))) {
+			*out = json_pack("[O]", json_member(obj, f->name));
+			return 0;
+		}
 		rc = json_get_strings(obj, f->name, &borrowed, e);
 		break;
 	case ARRAY:
@@ -147,9 +151,7 @@ static int field_value(const json_t *obj, const struct field *f, json_t **out, s
 			rc = check_map(borrowed, f, e);
 		break;
 	}
-	if (!rc && json_is_string(json_member(obj, f->name)))
-		*out = json_pack("[O]", json_member(obj, f->name));
-	else if (!rc)
+	if (!rc)
 		*out = json_deep_copy(borrowed);
 	return rc;
 }

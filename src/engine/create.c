@@ -74,16 +74,12 @@ static int merge_image(struct engine *g, struct container *c, struct err *e)
 /* hyperv: a template must exist or be possible to make; otherwise this is the error, never a fall-back to process. */
 static int check_vm(struct engine *g, json_t *warnings, struct err *e)
 {
-	struct template_options o = template_options_of(g);
-	autofree char *template = template_find(&o);
-	autojson *report = NULL;
+	bool emulated = false;
+	autofree char *template = vm_template(g, &emulated, e);
 
 	if (!template)
-		template = template_ensure(&o, e);
-	if (!template)
 		return -1;
-	report = template_report(&o);
-	if (strcmp(json_str(report, "accelerator", ""), "tcg") == 0)
+	if (emulated)
 		json_array_append_new(warnings, json_string("KVM is not usable on this host: the virtual machine is emulated, "
 							    "which is correct and isolated but slower."));
 	return 0;

@@ -19,6 +19,7 @@
 struct logfile {
 	char *path;
 	int fd;       /* being read; -1 = nothing yet */
+	int newer;    /* to be read after fd's last bytes, or -1 */
 	int *older;   /* opened at the start, next one first */
 	size_t n_older;
 	struct str buf;
@@ -107,6 +108,7 @@ struct logfile *logfile_open(const char *path, int64_t tail, struct err *e)
 			fds[n++] = fd;
 	}
 	l->path = xstrdup(path);
+	l->newer = -1;
 	str_init(&l->buf, LINE_MAX_BYTES);
 	place(l, fds, n, tail);
 	return l;
@@ -117,6 +119,7 @@ void logfile_close(struct logfile *l)
 	if (!l)
 		return;
 	close_fd(&l->fd);
+	close_fd(&l->newer);
 	while (l->n_older)
 		close(l->older[--l->n_older]);
 	free(l->older);
@@ -163,27 +166,40 @@ static bool fill(struct logfile *l)
 	return true;
 }
 
-/* The file is read to its end: is there a newer one? */
+/* The file after ours: rotation has renamed ours to path.k, so it is path.(k-1). -1 = ours is the newest. */
+static int open_newer(struct logfile *l)
+{
+	struct stat mine, st;
+
+	if (l->fd < 0)
+		return open_nth(l->path, 0);
+	if (fstat(l->fd, &mine) < 0)
+		return -1;
+	for (int k = 0; k < FILES_MAX; k++) {
+		autofree char *name = k ? xasprintf("%s.%d", l->path, k) : xstrdup(l->path);
+
+		if (stat(name, &st) < 0)
+			break; /* ours was deleted by rotation: go on with the newest there is */
+		if (st.st_ino == mine.st_ino && st.st_dev == mine.st_dev)
+			return k ? open_nth(l->path, k - 1) : -1;
+	}
+	return open_nth(l->path, 0);
+}
+
+/* The file is read to its end: go on with a newer one. */
 static bool next_file(struct logfile *l)
 {
-	struct stat mine, now;
-	int fd;
-
-	if (l->n_older) {
+	if (l->newer < 0 && l->n_older)
+		l->newer = l->older[--l->n_older];
+	else if (l->newer < 0)
+		l->newer = open_newer(l);
+	else {
 		close_fd(&l->fd);
-		l->fd = l->older[--l->n_older];
+		l->fd = take_fd(&l->newer);
 		return true;
 	}
-	if (stat(l->path, &now) < 0)
-		return false;
-	if (l->fd >= 0 && fstat(l->fd, &mine) == 0 && mine.st_ino == now.st_ino && mine.st_dev == now.st_dev)
-		return false;
-	fd = open_nth(l->path, 0);
-	if (fd < 0)
-		return false;
-	close_fd(&l->fd);
-	l->fd = fd;
-	return true;
+	/* Something may have been written between our last read and the rotation: once more to the end of ours. */
+	return l->newer >= 0;
 }
 
 json_t *logfile_next(struct logfile *l)

@@ -27,6 +27,8 @@ struct engine {
 	struct reaper *reaper;
 
 	pthread_mutex_t lock; /* guards the table below */
+	char *template_seen; /* template whose verdict is known */
+	bool template_emulated;
 	struct container **containers;
 	size_t n_containers, cap_containers;
 	volatile bool closing;
