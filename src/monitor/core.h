@@ -16,10 +16,17 @@
 #include "monitor/session.h"
 
 #define EXECS_ENDED_MAX 256  /* ended execs that are remembered */
-#define EXECS_MAX       2048 /* at once, ended ones included */
+#define EXECS_MAX       1024 /* at once */
 
 #define EXIT_LOST         137 /* sandbox lost, or a container that had to be given up */
 #define EXIT_START_FAILED 128
+
+/* What is kept of an exec whose process and clients are gone. */
+struct exec_ended {
+	struct exec_ended *next;
+	int exit_code;
+	char id[];
+};
 
 struct monitor {
 	struct monitor_options o;
@@ -40,6 +47,7 @@ struct monitor {
 	struct jsonlog *log;
 	struct session *init;
 	struct session *execs;
+	struct exec_ended *execs_ended; /* the newest first, at most EXECS_ENDED_MAX */
 	char id[CONTAINER_ID_MAX + 1]; /* "" when even the bundle couldn't be read */
 	char *exit_path;               /* NULL = none known */
 	char *detach_keys;             /* the bundle's default */
@@ -73,8 +81,9 @@ int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds,
 void exec_ended(struct monitor *m, struct session *s);
 /* The container is gone: so are its execs. */
 void execs_lost(struct monitor *m);
-/* Between rounds: free processes and clients that are gone, forget the oldest ended execs. True while clients are left. */
+/* Between rounds: free processes and clients that are gone; ended execs become records. True while clients are left. */
 bool execs_sweep(struct monitor *m);
+void execs_free(struct monitor *m);
 json_t *execs_json(const struct monitor *m);
 
 /* --- monitor.c -------------------------------------------------------------------------------------------------- */

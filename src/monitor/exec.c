@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Further processes in the container. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -13,6 +14,14 @@ struct session *exec_find(struct monitor *m, const char *id)
 	for (struct session *s = m->execs; s; s = s->next)
 		if (strcmp(s->id, id) == 0)
 			return s;
+	return NULL;
+}
+
+static const struct exec_ended *exec_find_ended(const struct monitor *m, const char *id)
+{
+	for (const struct exec_ended *x = m->execs_ended; x; x = x->next)
+		if (strcmp(x->id, id) == 0)
+			return x;
 	return NULL;
 }
 
@@ -70,7 +79,7 @@ static int exec_admit(struct monitor *m, const char *id, struct err *e)
 		n++;
 	if (n >= EXECS_MAX)
 		return err_set(e, ERR_LIMIT, 0, "container %s has %zu execs already", m->id, n);
-	if (exec_find(m, id))
+	if (exec_find(m, id) || exec_find_ended(m, id))
 		return err_set(e, ERR_CONFLICT, 0, "exec %s exists already", id);
 	return 0;
 }
@@ -130,9 +139,27 @@ void execs_lost(struct monitor *m)
 			session_lost(s, EXIT_LOST);
 }
 
+/* Many containers are probed by an exec every few seconds: keep little of each, and of a bounded number. */
+static void exec_remember(struct monitor *m, const struct session *s)
+{
+	size_t n = strlen(s->id) + 1, kept = 0;
+	struct exec_ended *x = xmalloc(sizeof(*x) + n);
+	struct exec_ended **at;
+
+	x->exit_code = s->exit_code;
+	memcpy(x->id, s->id, n);
+	x->next = m->execs_ended;
+	m->execs_ended = x;
+	for (at = &m->execs_ended; *at && kept < EXECS_ENDED_MAX; at = &(*at)->next)
+		kept++;
+	if (*at) {
+		free(*at); /* only ever one too many: the last */
+		*at = NULL;
+	}
+}
+
 bool execs_sweep(struct monitor *m)
 {
-	size_t ended = 0;
 	bool clients = false;
 
 	for (struct session **at = &m->execs; *at;) {
@@ -143,17 +170,38 @@ bool execs_sweep(struct monitor *m)
 		if (s->over && s->process) {
 			m->isolation->process_free(s->process);
 			s->process = NULL;
-			peers_retry(&m->peers);
 		}
-		/* The list begins with the newest. */
-		if (s->over && !used && ++ended > EXECS_ENDED_MAX) {
-			*at = s->next;
-			session_free(s);
+		if (!s->over || used) {
+			at = &s->next;
 			continue;
 		}
-		at = &s->next;
+		*at = s->next;
+		exec_remember(m, s);
+		session_free(s);
+		peers_retry(&m->peers);
 	}
 	return clients;
+}
+
+void execs_free(struct monitor *m)
+{
+	while (m->execs) {
+		struct session *s = m->execs;
+
+		m->execs = s->next;
+		session_free(s);
+	}
+	while (m->execs_ended) {
+		struct exec_ended *x = m->execs_ended;
+
+		m->execs_ended = x->next;
+		free(x);
+	}
+}
+
+static json_t *exec_json(const char *id, int pid, bool running, int exit_code)
+{
+	return json_pack("{s:s, s:i, s:b, s:i}", "id", id, "pid", pid, "running", running, "exit_code", exit_code);
 }
 
 json_t *execs_json(const struct monitor *m)
@@ -161,11 +209,11 @@ json_t *execs_json(const struct monitor *m)
 	json_t *list = json_array();
 
 	for (const struct session *s = m->execs; s; s = s->next) {
-		bool running = !s->over;
-		int pid = running && s->process ? (int)m->isolation->process_pid(s->process) : 0;
+		int pid = !s->over && s->process ? (int)m->isolation->process_pid(s->process) : 0;
 
-		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:i}", "id", s->id, "pid", pid, "running",
-						      running, "exit_code", s->over ? s->exit_code : 0));
+		json_array_append_new(list, exec_json(s->id, pid, !s->over, s->over ? s->exit_code : 0));
 	}
+	for (const struct exec_ended *x = m->execs_ended; x; x = x->next)
+		json_array_append_new(list, exec_json(x->id, 0, false, x->exit_code));
 	return list;
 }

@@ -293,12 +293,7 @@ static void monitor_close(struct monitor *m)
 	monitor_clean(m);
 	stop_logging(m);
 	session_free(m->init);
-	while (m->execs) {
-		struct session *s = m->execs;
-
-		m->execs = s->next;
-		session_free(s);
-	}
+	execs_free(m);
 	loop_remove(&m->stop_io);
 	loop_remove(&m->orphan_timer);
 	loop_remove(&m->kill_timer);

@@ -77,23 +77,23 @@ static int op_exec(struct call *c, struct err *e)
 	return exec_start(c->m, c->body, c->fds, c->n_fds, &c->answer, e);
 }
 
-/* The process that a request is about: an exec, or init. */
-static int call_process(struct call *c, struct process **out, struct err *e)
+/* The process that a request is about: an exec, or init. NULL with *e if there is none (any more). */
+static struct process *call_process(struct call *c, struct err *e)
 {
-	struct session *s = c->m->init;
+	const struct session *s = c->m->init;
 	const char *exec;
 
 	if (json_get_str(c->body, "exec", NULL, &exec, e))
-		return -1;
+		return NULL;
 	if (exec)
 		s = exec_find(c->m, exec);
-	if (!s)
-		return err_set(e, ERR_NOT_FOUND, 0, "no such exec: %s", exec);
-	if (!s->process || s->exited)
-		return exec ? err_set(e, ERR_NOT_FOUND, 0, "exec %s has ended", exec)
-			    : err_set(e, ERR_CONFLICT, 0, "container %s is not running", c->m->id);
-	*out = s->process;
-	return 0;
+	if (s && s->process && !s->exited)
+		return s->process;
+	if (exec)
+		err_set(e, ERR_NOT_FOUND, 0, "exec %s is not running", exec);
+	else
+		err_set(e, ERR_CONFLICT, 0, "container %s is not running", c->m->id);
+	return NULL;
 }
 
 static int op_signal(struct call *c, struct err *e)
@@ -103,8 +103,10 @@ static int op_signal(struct call *c, struct err *e)
 	int64_t signo;
 	bool all;
 
-	if (json_get_int(c->body, "signal", 0, &signo, e) || json_get_bool(c->body, "all", false, &all, e) ||
-	    call_process(c, &p, e))
+	if (json_get_int(c->body, "signal", 0, &signo, e) || json_get_bool(c->body, "all", false, &all, e))
+		return -1;
+	p = call_process(c, e);
+	if (!p)
 		return -1;
 	if (signo < 0 || signo > SIGRTMAX)
 		return err_set(e, ERR_INVALID, 0, "signal %lld is out of range", (long long)signo);
@@ -124,8 +126,10 @@ static int op_resize(struct call *c, struct err *e)
 	struct process *p;
 	int64_t rows, cols;
 
-	if (json_get_int(c->body, "rows", 0, &rows, e) || json_get_int(c->body, "cols", 0, &cols, e) ||
-	    call_process(c, &p, e))
+	if (json_get_int(c->body, "rows", 0, &rows, e) || json_get_int(c->body, "cols", 0, &cols, e))
+		return -1;
+	p = call_process(c, e);
+	if (!p)
 		return -1;
 	if (rows < 0 || rows > UINT16_MAX || cols < 0 || cols > UINT16_MAX)
 		return err_set(e, ERR_INVALID, 0, "invalid size %lldx%lld", (long long)cols, (long long)rows);
