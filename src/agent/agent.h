@@ -29,6 +29,8 @@ struct agent {
 
 /* Everything before the template's snapshot: root, kernel file systems, modules, loopback, port. */
 int agent_boot(struct agent *a, struct err *e) must_check;
+/* Run a small container, so that the kernel has done everything once. */
+int agent_rehearse(struct err *e) must_check;
 /* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on. */
 int agent_bind_disks(struct err *e) must_check;
 

@@ -93,7 +93,7 @@ static int boot_limits(void *arg, struct err *e)
 /* Hand the controllers down to the containers' parent, so that their cgroups have them. A missing one is no fault. */
 static int boot_cgroups(void *arg, struct err *e)
 {
-	static const char *const controllers[] = { "+cpu", "+cpuset", "+memory", "+pids", "+io" };
+	static const char *const controllers[] = { "+cpu", "+memory", "+pids", "+io" };
 	struct err ignored;
 
 	if (mkdir("/sys/fs/cgroup/silo", 0755))
@@ -213,6 +213,16 @@ static int boot_port(void *arg, struct err *e)
 	return err_set(e, ERR_TIMEOUT, 0, "no virtio-serial port named " PORT_NAME);
 }
 
+/* Only speed depends on it. */
+static int boot_rehearsal(void *arg, struct err *e)
+{
+	struct err why;
+
+	if (agent_rehearse(&why))
+		log_error("rehearsal: %s", why.msg);
+	return 0;
+}
+
 /* What is in caches now would be in the memory of every clone. */
 static int boot_drop_caches(void *arg, struct err *e)
 {
@@ -231,6 +241,7 @@ static const struct step boot_steps[] = {
 	{ "disk driver",       NULL,   boot_disk_driver,      NULL },
 	{ "network",           NULL,   boot_network,          NULL },
 	{ "port",              NULL,   boot_port,             NULL },
+	{ "rehearsal",         NULL,   boot_rehearsal,        NULL },
 	{ "caches",            NULL,   boot_drop_caches,      NULL },
 };
 
