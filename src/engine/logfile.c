@@ -138,7 +138,7 @@ static json_t *take_line(struct logfile *l, bool *line)
 	if (!end)
 		return NULL;
 	if (!l->skipping)
-		entry = json_loadb(start, (size_t)(end - start), 0, NULL);
+		entry = json_loadb(start, (size_t)(end - start), JSON_ALLOW_NUL, NULL);
 	l->skipping = false;
 	l->used += (size_t)(end - start) + 1;
 	if (json_is_object(entry))
