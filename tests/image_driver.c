@@ -219,7 +219,9 @@ int main(int argc, char **argv)
 	log_init("image-driver", LOG_LEVEL_DEBUG);
 	if (argc < 4)
 		return 2;
-	const struct image_store_options o = { .root = argv[1], .unpack_path = argv[2], .event = event, .users = users };
+	const struct image_store_options o = {
+		.root = argv[1], .unpack_path = argv[2], .event = event, .users = users
+	};
 	autofree char *path = xasprintf("%s/state.db", argv[1]);
 	struct db *db = io_mkdir_all(argv[1], 0700, &e) ? NULL : db_open(path, &e);
 	struct image_store *s = db ? image_store_open(&o, db, &e) : NULL;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/own.h"
@@ -67,7 +68,7 @@ void db_close(struct db *d)
 		return;
 	sqlite3_close(d->sql);
 	pthread_mutex_destroy(&d->lock);
-	own_free(&d);
+	free(d);
 }
 
 static int bind_all(struct db *d, sqlite3_stmt *st, const char *types, va_list ap, struct err *e)

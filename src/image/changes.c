@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* docker import --change and docker commit --change: one Dockerfile instruction each. Pure. */
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -158,7 +159,7 @@ static int add_volumes(const struct change *c, const char *args, json_t *config,
 		json_object_set_new(set, json_string_value(v), json_object());
 	while (!list && (word = next_word(&args, '\0'))) {
 		json_object_set_new(set, word, json_object());
-		own_free(&word);
+		free(word);
 	}
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* Images and layers into the store, and out of it again. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,8 +52,8 @@ static int check_config(const json_t *config, struct err *e)
 	static const struct {
 		const char *key;
 		bool list;
-	} lists[] = { { "Env", true }, { "Cmd", true }, { "Entrypoint", true }, { "Labels", false },
-		      { "Volumes", false }, { "ExposedPorts", false } };
+	} lists[] = { { "Env", true },     { "Cmd", true },      { "Entrypoint", true },
+		      { "Labels", false }, { "Volumes", false }, { "ExposedPorts", false } };
 	static const char *const texts[] = { "architecture", "os", "created", "author", "variant", "os.version" };
 	const char *os = NULL, *text;
 	json_t *inner, *value;
@@ -92,8 +93,8 @@ void image_new_fini(struct image_new *n)
 {
 	for (size_t i = 0; n->layers && i < n->n_layers; i++)
 		close_fd(&n->layers[i].blob_fd);
-	own_free(&n->layers);
-	own_free(&n->config_text);
+	free(n->layers);
+	free(n->config_text);
 	json_decref(n->config);
 	n->config = NULL;
 }
@@ -124,8 +125,8 @@ static int record_layer(struct work *w, struct image_new *n, size_t i, struct er
 	if (!layer_known(w->store, l->chain)) {
 		if (!l->dir[0])
 			return err_set(e, ERR_CONFLICT, 0, "layer %s has been removed meanwhile", l->chain);
-		if (db_exec(db, e, "INSERT INTO image_layers VALUES(?, ?, ?, ?, ?)", "sssii", l->chain, l->diff_id, l->blob,
-			    (int64_t)l->blob_bytes, (int64_t)l->file_bytes) ||
+		if (db_exec(db, e, "INSERT INTO image_layers VALUES(?, ?, ?, ?, ?)", "sssii", l->chain, l->diff_id,
+			    l->blob, (int64_t)l->blob_bytes, (int64_t)l->file_bytes) ||
 		    sync_pending(w->store, l->chain, SYNC_LAYER, e) || place_layer(w, l, e))
 			return -1;
 	}
@@ -150,7 +151,8 @@ static int record_image(struct work *w, struct image_new *n, const json_t *names
 		if (record_layer(w, n, i, e))
 			return -1;
 	json_array_foreach(names, i, name)
-		if (db_exec(db, e, "INSERT OR REPLACE INTO image_refs VALUES(?, ?)", "ss", json_string_value(name), n->id))
+		if (db_exec(db, e, "INSERT OR REPLACE INTO image_refs VALUES(?, ?)", "ss", json_string_value(name),
+			    n->id))
 			return -1;
 	return db_exec(db, e,
 		       "UPDATE images SET size = (SELECT COALESCE(SUM(file_bytes), 0) FROM image_uses JOIN image_layers"

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -35,10 +36,10 @@ struct build {
 
 static void build_fini(struct build *b)
 {
-	own_free(&b->output);
-	own_free(&b->source);
-	own_free(&b->overlay);
-	own_free(&b->work);
+	free(b->output);
+	free(b->source);
+	free(b->overlay);
+	free(b->work);
 	close_fd(&b->log);
 }
 
@@ -60,7 +61,8 @@ static void child(const struct build *b)
 	char *const argv[] = { "mkfs.erofs", "-d0", b->output, b->source, NULL };
 	char *const env[] = { "LC_ALL=C", NULL };
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		_exit(101);
 	/* Short relative names: the options of mount(2) are one page, and an image may have 125 layers. */
 	if (b->overlay &&

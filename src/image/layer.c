@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -136,8 +137,8 @@ static int helper_read(struct helper *h, struct err *e)
 static void helper_end(struct helper *h)
 {
 	for (size_t i = 0; i < h->n_paths; i++)
-		own_free(&h->paths[i]);
-	own_free(&h->paths);
+		free(h->paths[i]);
+	free(h->paths);
 	close_fd(&h->records);
 	if (h->pid <= 0)
 		return;
@@ -172,8 +173,8 @@ int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
 }
 
 /* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
-static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *expected, struct layer *l, struct helper *h,
-			   struct err *e)
+static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *expected, struct layer *l,
+			   struct helper *h, struct err *e)
 {
 	if (helper_start(s, UNPACK_LAYER, fd, dir, h, e) || digest_of_file(fd, l->blob, &l->blob_bytes, e))
 		return -1;

@@ -28,8 +28,8 @@ int load_open_part(struct load *l, const struct part *p, struct err *e)
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return err_set(e, ERR_INVALID, 0, "invalid archive: %.255s: not a regular file", p->path);
 	if (p->bytes >= 0 && st.st_size != p->bytes)
-		return err_set(e, ERR_INVALID, 0, "invalid archive: %.255s: size mismatch, expected %lld, got %lld", p->path,
-			       (long long)p->bytes, (long long)st.st_size);
+		return err_set(e, ERR_INVALID, 0, "invalid archive: %.255s: size mismatch, expected %lld, got %lld",
+			       p->path, (long long)p->bytes, (long long)st.st_size);
 	return take_fd(&fd);
 }
 
@@ -117,7 +117,8 @@ static int load_docker(struct load *l, const json_t *manifest, struct err *e)
 	json_t *element;
 
 	if (!json_is_array(manifest) || json_array_size(manifest) > MANIFEST_IMAGES_MAX)
-		return err_set(e, ERR_INVALID, 0, "manifest.json: not a list of at most %d images", MANIFEST_IMAGES_MAX);
+		return err_set(e, ERR_INVALID, 0, "manifest.json: not a list of at most %d images",
+			       MANIFEST_IMAGES_MAX);
 	json_array_foreach(manifest, i, element) {
 		struct source_image src;
 		int rc = manifest_docker(element, &src, e) || load_image(l, &src, e);
@@ -164,7 +165,8 @@ static int load_descriptor(struct load *l, const json_t *descriptor, struct err 
 			return load_manifest(l, document, name, e);
 		descriptor = manifest_pick(document, architecture_name());
 		if (!descriptor)
-			return err_set(e, ERR_NOT_FOUND, 0, "no image for linux/%s in the archive", architecture_name());
+			return err_set(e, ERR_NOT_FOUND, 0, "no image for linux/%s in the archive",
+				       architecture_name());
 	}
 	return err_set(e, ERR_INVALID, 0, "invalid archive: index nested too deep");
 }
@@ -205,8 +207,9 @@ static int load_archive(struct load *l, struct err *e)
 
 int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *progress, void *arg, struct err *e)
 {
-	struct load l = { .archive = -1, .quiet = quiet, .progress = progress, .arg = arg,
-			  .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct load l = {
+		.archive = -1, .quiet = quiet, .progress = progress, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER
+	};
 	struct err own = { 0 };
 	int rc = -1;
 

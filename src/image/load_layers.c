@@ -23,8 +23,8 @@ static int report(struct load *l, const struct layer *layer, struct err *e)
 	if (l->quiet)
 		return 0;
 	return load_line(l,
-			 json_pack("{s:s, s:{s:I, s:I}, s:s%}", "status", "Loading layer", "progressDetail", "current", n,
-				   "total", n, "id", digest_hex(layer->diff_id), (size_t)12),
+			 json_pack("{s:s, s:{s:I, s:I}, s:s%}", "status", "Loading layer", "progressDetail", "current",
+				   n, "total", n, "id", digest_hex(layer->diff_id), (size_t)12),
 			 e);
 }
 

@@ -24,7 +24,7 @@ static json_t *one_row(struct image_store *s, const char *sql, const char *arg, 
 static json_t *row_by_name(struct image_store *s, struct reference *r, struct err *e)
 {
 	if (r->digest)
-		own_free(&r->tag);
+		reference_set_tag(r, NULL);
 	reference_default_tag(r);
 	autofree char *name = reference_text(r, false);
 
@@ -99,8 +99,8 @@ json_t *image_config(struct image_store *s, const char *id, struct err *e)
 
 json_t *image_names(struct image_store *s, const char *id, struct err *e)
 {
-	autojson *rows = db_rows(s->db, e, "SELECT name FROM image_refs WHERE image = ? ORDER BY instr(name, '@') > 0, name",
-				 "s", id);
+	autojson *rows = db_rows(
+		s->db, e, "SELECT name FROM image_refs WHERE image = ? ORDER BY instr(name, '@') > 0, name", "s", id);
 	json_t *names, *row;
 	size_t i;
 
@@ -114,10 +114,11 @@ json_t *image_names(struct image_store *s, const char *id, struct err *e)
 
 json_t *image_layers(struct image_store *s, const char *id, struct err *e)
 {
-	return db_rows(s->db, e,
-		       "SELECT chain, diff_id, blob, blob_bytes, file_bytes FROM image_uses JOIN image_layers USING(chain)"
-		       " WHERE image = ? ORDER BY position",
-		       "s", id);
+	return db_rows(
+		s->db, e,
+		"SELECT chain, diff_id, blob, blob_bytes, file_bytes FROM image_uses JOIN image_layers USING(chain)"
+		" WHERE image = ? ORDER BY position",
+		"s", id);
 }
 
 json_t *image_layer_dirs(struct image_store *s, const char *id, struct err *e)

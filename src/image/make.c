@@ -18,7 +18,9 @@
 
 const char *architecture_name(void)
 {
-	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "riscv64", "riscv64" } };
+	static const char *const names[][2] = { { "x86_64", "amd64" },
+						{ "aarch64", "arm64" },
+						{ "riscv64", "riscv64" } };
 	struct utsname u;
 
 	for (size_t i = 0; !uname(&u) && i < array_len(names); i++)
@@ -67,9 +69,9 @@ static char *config_text(const struct make *m, const char *diff_id)
 		json_object_set_new(step, "created_by", json_string(m->created_by));
 	if (m->comment)
 		json_object_set_new(step, "comment", json_string(m->comment));
-	doc = json_pack("{s:s, s:s, s:s, s:O, s:[O], s:{s:s, s:[s]}}", "architecture", architecture_name(), "os", "linux",
-			"created", m->created, "config", m->config, "history", step, "rootfs", "type", "layers", "diff_ids",
-			diff_id);
+	doc = json_pack("{s:s, s:s, s:s, s:O, s:[O], s:{s:s, s:[s]}}", "architecture", architecture_name(), "os",
+			"linux", "created", m->created, "config", m->config, "history", step, "rootfs", "type",
+			"layers", "diff_ids", diff_id);
 	return doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 }
 

@@ -2,6 +2,7 @@
 #include "image/manifest.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -11,7 +12,8 @@
 
 void part_fini(struct part *p)
 {
-	own_free(&p->path);
+	free(p->path);
+	p->path = NULL;
 }
 
 void source_image_fini(struct source_image *i)
@@ -19,7 +21,7 @@ void source_image_fini(struct source_image *i)
 	part_fini(&i->config);
 	for (size_t n = 0; n < i->n_layers; n++)
 		part_fini(&i->layers[n]);
-	own_free(&i->layers);
+	free(i->layers);
 	json_decref(i->names);
 	memset(i, 0, sizeof(*i));
 }
@@ -31,7 +33,10 @@ static char *normal_name(const char *text, struct err *e)
 
 	if (reference_parse(text, &r, e))
 		return NULL;
-	own_free(&r.digest);
+	if (r.digest) {
+		err_set(e, ERR_INVALID, 0, "refusing to create a tag with a digest reference");
+		return NULL;
+	}
 	reference_default_tag(&r);
 	return reference_text(&r, false);
 }

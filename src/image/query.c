@@ -63,7 +63,8 @@ static void list_filter_fini(struct list_filter *f)
 }
 
 /* before=IMAGE, since=IMAGE: an image's time of creation. */
-static int image_time(struct image_store *s, const json_t *filters, const char *key, struct timespec *out, struct err *e)
+static int image_time(struct image_store *s, const json_t *filters, const char *key, struct timespec *out,
+		      struct err *e)
 {
 	autojson *list = filter_values(filters, key);
 	const char *ref = json_string_value(json_array_get(list, 0));
@@ -89,8 +90,9 @@ static int list_filter_parse(struct image_store *s, const json_t *filters, struc
 	if (filter_check(filters, keys, array_len(keys), e) || filter_bool(filters, "dangling", &f->dangling, e) ||
 	    image_time(s, filters, "before", &f->before, e) || image_time(s, filters, "since", &f->since, e))
 		return -1;
-	return json_array_size(until) ? filter_time(json_string_value(json_array_get(until, 0)), time_now(), &f->until, e)
-				      : 0;
+	return json_array_size(until)
+		       ? filter_time(json_string_value(json_array_get(until, 0)), time_now(), &f->until, e)
+		       : 0;
 }
 
 static bool is_before(struct timespec a, struct timespec b)
@@ -164,10 +166,11 @@ static json_t *list_entry(struct image_store *s, const json_t *row, const struct
 			return NULL;
 	}
 	none_if_empty(tags, digests);
-	return json_pack("{s:O, s:s, s:O, s:O, s:I, s:I, s:i, s:I, s:o, s:i}", "Id", json_object_get(row, "id"), "ParentId",
-			 "", "RepoTags", tags, "RepoDigests", digests, "Created", (json_int_t)created.tv_sec, "Size", size,
-			 "SharedSize", -1, "VirtualSize", size, "Labels",
-			 json_is_object(labels) ? json_copy((json_t *)(uintptr_t)labels) : json_object(), "Containers", -1);
+	return json_pack("{s:O, s:s, s:O, s:O, s:I, s:I, s:i, s:I, s:o, s:i}", "Id", json_object_get(row, "id"),
+			 "ParentId", "", "RepoTags", tags, "RepoDigests", digests, "Created",
+			 (json_int_t)created.tv_sec, "Size", size, "SharedSize", -1, "VirtualSize", size, "Labels",
+			 json_is_object(labels) ? json_copy((json_t *)(uintptr_t)labels) : json_object(), "Containers",
+			 -1);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -199,7 +202,8 @@ json_t *image_list(struct image_store *s, bool all, const json_t *filters, bool 
 	size_t i;
 
 	if (!list_filter_parse(s, filters, &f, e)) {
-		autojson *rows = db_rows(s->db, e, "SELECT id, config, size FROM images WHERE NOT hidden ORDER BY id", "");
+		autojson *rows =
+			db_rows(s->db, e, "SELECT id, config, size FROM images WHERE NOT hidden ORDER BY id", "");
 
 		list = rows ? json_array() : NULL;
 		json_array_foreach(rows, i, row) {
@@ -216,10 +220,11 @@ json_t *image_list(struct image_store *s, bool all, const json_t *filters, bool 
 /* Docker fills in every member of a container config. */
 static json_t *full_config(const json_t *config)
 {
-	json_t *full = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:n, s:n, s:s, s:n, s:s, s:n, s:n, s:n}",
-				 "Hostname", "", "Domainname", "", "User", "", "AttachStdin", 0, "AttachStdout", 0,
-				 "AttachStderr", 0, "Tty", 0, "OpenStdin", 0, "StdinOnce", 0, "Env", "Cmd", "Image", "",
-				 "Volumes", "WorkingDir", "", "Entrypoint", "OnBuild", "Labels");
+	json_t *full =
+		json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:n, s:n, s:s, s:n, s:s, s:n, s:n, s:n}",
+			  "Hostname", "", "Domainname", "", "User", "", "AttachStdin", 0, "AttachStdout", 0,
+			  "AttachStderr", 0, "Tty", 0, "OpenStdin", 0, "StdinOnce", 0, "Env", "Cmd", "Image", "",
+			  "Volumes", "WorkingDir", "", "Entrypoint", "OnBuild", "Labels");
 	json_t *given = json_member(config, "config");
 
 	if (json_is_object(given))
@@ -321,8 +326,9 @@ json_t *image_history(struct image_store *s, const char *ref, struct err *e)
 			size = json_int(json_array_get(layers, layer++), "file_bytes", 0);
 		json_array_insert_new(out, 0,
 				      json_pack("{s:s, s:I, s:s, s:n, s:I, s:s}", "Id", "<missing>", "Created",
-						(json_int_t)t.tv_sec, "CreatedBy", json_str(step, "created_by", ""), "Tags",
-						"Size", (json_int_t)size, "Comment", json_str(step, "comment", "")));
+						(json_int_t)t.tv_sec, "CreatedBy", json_str(step, "created_by", ""),
+						"Tags", "Size", (json_int_t)size, "Comment",
+						json_str(step, "comment", "")));
 	}
 	if (json_array_size(out)) {
 		json_object_set(json_array_get(out, 0), "Id", json_object_get(row, "id"));
@@ -335,11 +341,12 @@ json_t *image_history(struct image_store *s, const char *ref, struct err *e)
 /* Bytes of layers that other images have too. */
 static int64_t shared_bytes(struct image_store *s, const char *id)
 {
-	autojson *rows = db_rows(s->db, NULL,
-				 "SELECT COALESCE(SUM(file_bytes), 0) AS n FROM image_uses u JOIN image_layers USING(chain)"
-				 " WHERE image = ? AND EXISTS (SELECT 1 FROM image_uses o JOIN images i ON i.id = o.image"
-				 " WHERE o.chain = u.chain AND o.image <> u.image AND NOT i.hidden)",
-				 "s", id);
+	autojson *rows =
+		db_rows(s->db, NULL,
+			"SELECT COALESCE(SUM(file_bytes), 0) AS n FROM image_uses u JOIN image_layers USING(chain)"
+			" WHERE image = ? AND EXISTS (SELECT 1 FROM image_uses o JOIN images i ON i.id = o.image"
+			" WHERE o.chain = u.chain AND o.image <> u.image AND NOT i.hidden)",
+			"s", id);
 
 	return json_int(json_array_get(rows, 0), "n", 0);
 }
@@ -347,7 +354,8 @@ static int64_t shared_bytes(struct image_store *s, const char *id)
 json_t *image_disk_usage(struct image_store *s, struct err *e)
 {
 	autojson *list = image_list(s, true, NULL, false, e);
-	autojson *sum = list ? db_rows(s->db, e, "SELECT COALESCE(SUM(file_bytes), 0) AS n FROM image_layers", "") : NULL;
+	autojson *sum =
+		list ? db_rows(s->db, e, "SELECT COALESCE(SUM(file_bytes), 0) AS n FROM image_layers", "") : NULL;
 	size_t i;
 	json_t *image;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "image/reference.h"
 
-#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/own.h"
@@ -131,13 +131,15 @@ static int digest_part(const char *text, struct err *e)
 	if (!str_starts(text, "sha256:")) {
 		const char *colon = strchr(text, ':');
 
-		return err_set(e, ERR_INVALID, 0, colon && strlen(colon) > 32 ? "unsupported digest algorithm"
-									      : "invalid reference format");
+		return err_set(e, ERR_INVALID, 0,
+			       colon && strlen(colon) > 32 ? "unsupported digest algorithm"
+							   : "invalid reference format");
 	}
 	if (digest_check(text))
 		return 0;
-	return err_set(e, ERR_INVALID, 0, strlen(text) != 7 + DIGEST_HEX ? "invalid checksum digest length"
-									 : "invalid checksum digest format");
+	return err_set(e, ERR_INVALID, 0,
+		       strlen(text) != 7 + DIGEST_HEX ? "invalid checksum digest length"
+						      : "invalid checksum digest format");
 }
 
 /* Whether the part before the first "/" is a registry: it has a dot or port, is localhost, or has an upper-case letter. */
@@ -155,19 +157,20 @@ static int normalise_name(const char *name, struct reference *out, struct err *e
 	if (slash && is_domain(name, (size_t)(slash - name))) {
 		path = slash + 1;
 		if (strncmp(name, "index.docker.io/", 16)) {
-			own_free(&domain);
+			free(domain);
 			domain = xstrndup(name, (size_t)(slash - name));
 		}
 	}
 	const char *library = !strcmp(domain, DEFAULT_DOMAIN) && !strchr(path, '/') ? DEFAULT_PATH : "";
 
 	if (has_upper(path, strlen(path)))
-		return err_set(e, ERR_INVALID, 0, "invalid reference format: repository name (%s%.255s) must be lowercase",
-			       library, path);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid reference format: repository name (%s%.255s) must be lowercase", library, path);
 	if (!domain_valid(domain, strlen(domain)) || !path_valid(path, strlen(path)))
 		return err_set(e, ERR_INVALID, 0, "invalid reference format");
 	if (strlen(library) + strlen(path) > NAME_MAX_BYTES)
-		return err_set(e, ERR_INVALID, 0, "repository name must not be more than %d characters", NAME_MAX_BYTES);
+		return err_set(e, ERR_INVALID, 0, "repository name must not be more than %d characters",
+			       NAME_MAX_BYTES);
 	out->name = xasprintf("%s/%s%s", domain, library, path);
 	return 0;
 }
@@ -217,9 +220,16 @@ int reference_parse(const char *text, struct reference *out, struct err *e)
 
 void reference_fini(struct reference *r)
 {
-	own_free(&r->name);
-	own_free(&r->tag);
-	own_free(&r->digest);
+	free(r->name);
+	free(r->tag);
+	free(r->digest);
+	memset(r, 0, sizeof(*r));
+}
+
+void reference_set_tag(struct reference *r, const char *tag)
+{
+	free(r->tag);
+	r->tag = tag ? xstrdup(tag) : NULL;
 }
 
 void reference_default_tag(struct reference *r)

@@ -27,6 +27,8 @@ struct reference {
  */
 int reference_parse(const char *text, struct reference *out, struct err *e) must_check;
 void reference_fini(struct reference *r);
+/* Replace the tag; NULL = none. */
+void reference_set_tag(struct reference *r, const char *tag);
 /* Where there is neither tag nor digest: "latest". */
 void reference_default_tag(struct reference *r);
 /* Heap string "name[:tag][@digest]"; familiar: as users write it, without docker.io/ and library/. */

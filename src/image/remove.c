@@ -51,8 +51,7 @@ int image_tag(struct image_store *s, const char *source, const char *repo, const
 	if (tag && *tag) {
 		if (!reference_tag_valid(tag))
 			return err_set(e, ERR_INVALID, 0, "invalid tag format");
-		own_free(&r.tag);
-		r.tag = xstrdup(tag);
+		reference_set_tag(&r, tag);
 	}
 	reference_default_tag(&r);
 	if (!strcmp(reference_familiar(r.name), "sha256"))
@@ -150,8 +149,8 @@ static int untag_all(struct image_store *s, const char *id, const json_t *names,
 /* Without its names the image goes; where a container still needs its layers it only becomes invisible. */
 static int drop_image(struct image_store *s, const char *id, bool used, json_t *out, struct err *e)
 {
-	if (db_exec(s->db, e, used ? "UPDATE images SET hidden = 1 WHERE id = ?" : "DELETE FROM images WHERE id = ?", "s",
-		    id))
+	if (db_exec(s->db, e, used ? "UPDATE images SET hidden = 1 WHERE id = ?" : "DELETE FROM images WHERE id = ?",
+		    "s", id))
 		return -1;
 	json_array_append_new(out, json_pack("{s:s}", "Deleted", id));
 	return 0;
@@ -198,10 +197,11 @@ static int remove_locked(struct image_store *s, struct removal *r, json_t *out, 
 		return -1;
 	if (r->name) {
 		if (!r->force && is_single_reference(names) && r->users.first)
-			return err_set(e, ERR_CONFLICT, 0,
-				       "conflict: unable to remove repository reference \"%.255s\" (must force) - container"
-				       " %.*s is using its referenced image %.*s",
-				       reference_familiar(r->name), SHORT_ID, r->users.first, SHORT_ID, digest_hex(r->id));
+			return err_set(
+				e, ERR_CONFLICT, 0,
+				"conflict: unable to remove repository reference \"%.255s\" (must force) - container"
+				" %.*s is using its referenced image %.*s",
+				reference_familiar(r->name), SHORT_ID, r->users.first, SHORT_ID, digest_hex(r->id));
 		if (remove_name(s, r->id, r->name, out, e))
 			return -1;
 		left = image_names(s, r->id, e);
@@ -228,7 +228,7 @@ static char *given_name(const char *ref, struct err *e)
 	if (reference_parse(ref, &r, e))
 		return NULL;
 	if (r.digest)
-		own_free(&r.tag);
+		reference_set_tag(&r, NULL);
 	reference_default_tag(&r);
 	return reference_text(&r, false);
 }
@@ -335,7 +335,8 @@ static int prune_rows(struct image_store *s, const json_t *filters, bool danglin
 
 static int64_t stored_bytes(struct image_store *s)
 {
-	autojson *rows = db_rows(s->db, NULL, "SELECT COALESCE(SUM(file_bytes + blob_bytes), 0) AS n FROM image_layers", "");
+	autojson *rows =
+		db_rows(s->db, NULL, "SELECT COALESCE(SUM(file_bytes + blob_bytes), 0) AS n FROM image_layers", "");
 
 	return json_int(json_array_get(rows, 0), "n", 0);
 }

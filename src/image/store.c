@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -125,9 +126,9 @@ void image_store_close(struct image_store *s)
 	pthread_mutex_destroy(&s->commit);
 	pthread_mutex_destroy(&s->sync.lock);
 	pthread_cond_destroy(&s->sync.wake);
-	own_free(&s->o.root);
-	own_free(&s->o.unpack_path);
-	own_free(&s);
+	free((char *)(uintptr_t)s->o.root);
+	free((char *)(uintptr_t)s->o.unpack_path);
+	free(s);
 }
 
 int work_open(struct image_store *s, const char *kind, struct work *w, struct err *e)

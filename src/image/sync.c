@@ -92,7 +92,8 @@ static int drop_suspect(struct image_store *s, const char *chain, enum sync_kind
 		return 0;
 	}
 	log_warn("layer %s wasn't on disk when the machine went down: its images are removed", chain);
-	if (db_exec(s->db, e, "DELETE FROM images WHERE id IN (SELECT image FROM image_uses WHERE chain = ?)", "s", chain))
+	if (db_exec(s->db, e, "DELETE FROM images WHERE id IN (SELECT image FROM image_uses WHERE chain = ?)", "s",
+		    chain))
 		return -1;
 	return db_exec(s->db, e, "DELETE FROM image_layers WHERE chain = ?", "s", chain);
 }

@@ -6,6 +6,7 @@
 #include "image/unpack.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -160,8 +161,8 @@ static int all_entries(struct unpacker *u, struct err *e)
 static void unpacker_fini(struct unpacker *u)
 {
 	for (size_t i = 0; i < u->n_dirs; i++)
-		own_free(&u->dirs[i].path);
-	own_free(&u->dirs);
+		free(u->dirs[i].path);
+	free(u->dirs);
 	unpack_forget_parent(u);
 	archive_read_free(u->archive);
 	unpack_stream_free(u->stream);
@@ -171,7 +172,11 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 	       struct unpack_result *out, struct err *e)
 {
 	struct err stream_err = { 0 };
-	struct unpacker u = { .root = root, .records = records, .mode = mode, .limits = *limits, .parent = -1,
+	struct unpacker u = { .root = root,
+			      .records = records,
+			      .mode = mode,
+			      .limits = *limits,
+			      .parent = -1,
 			      .stream_err = &stream_err };
 	int rc;
 

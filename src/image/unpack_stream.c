@@ -2,6 +2,7 @@
 /* Plain, gzip (any number of members) or zstd in, plain out. */
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
@@ -185,11 +186,11 @@ void unpack_stream_free(struct unpack_stream *s)
 {
 	if (!s)
 		return;
-	own_free(&s->in);
-	own_free(&s->out);
-	own_free(&s->gzip);
+	free(s->in);
+	free(s->out);
+	free(s->gzip);
 	ZSTD_freeDStream(s->zstd);
-	own_free(&s);
+	free(s);
 }
 
 ssize_t unpack_stream_next(struct unpack_stream *s, const void **data, struct err *e)

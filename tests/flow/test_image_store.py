@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The image store through image-driver: what goes in, what comes out, and what must leave no trace.
-Needs root. IMAGE_DRIVER and SILO_UNPACK name the programs."""
+"""The image store through image-driver, without an engine: what goes in, what comes out, what must leave no trace."""
 import gzip
 import hashlib
 import json
@@ -10,17 +9,16 @@ import signal
 import stat
 import struct
 import subprocess
-import sys
 import tarfile
+import tempfile
 import threading
 
+import images as im
 import pytest
+from engine import BUILD
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "flow"))
-import images as im  # noqa: E402
-
-DRIVER = os.environ.get("IMAGE_DRIVER", "build/tests/image-driver")
-UNPACK = os.environ.get("SILO_UNPACK", "build/src/cmd/silo-unpack")
+DRIVER = str(BUILD / "tests/image-driver")
+UNPACK = str(BUILD / "src/cmd/silo-unpack")
 
 
 class Store:
@@ -304,7 +302,6 @@ def test_too_many_bytes():
 
 
 def unpack(data, *limits):
-    import tempfile
     with tempfile.TemporaryDirectory() as target:
         fd = os.open(target, os.O_RDONLY)
         # The shell puts the directory at fd 3.
