@@ -272,6 +272,7 @@ class Watch:
         self.events, self.lock = [], threading.Condition()
         self.connection = UnixHTTP(engine.socket, None)
         self.connection.request("GET", "/events" + query)
+        self.sock = self.connection.sock  # the answer takes it over
         self.answer = self.connection.getresponse()
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
@@ -287,8 +288,10 @@ class Watch:
             pass
 
     def close(self):
-        if self.connection.sock:
-            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the engine was quicker
         self.thread.join(10)
         self.connection.close()
 

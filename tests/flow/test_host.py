@@ -10,29 +10,16 @@ from conftest import BASE, MODES
 from engine import DOCKER, program
 
 
-def tools_without(tmp_path, *missing):
-    """A directory of links to every program of the PATH but the missing ones."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for place in os.environ["PATH"].split(":"):
-        if not os.path.isdir(place):
-            continue
-        for entry in os.listdir(place):
-            if entry not in missing and not (folder / entry).is_symlink():
-                (folder / entry).symlink_to(os.path.join(place, entry))
-    return str(folder)
+NO_QEMU = {"SILO_QEMU": "/nonexistent/qemu-system-x86_64"}
 
 
 def test_case_29_no_vm_is_an_error(own_engine, tmp_path):
     """No QEMU: a hard error that says what is missing, never process isolation instead."""
-    path = tools_without(tmp_path, "qemu-system-x86_64", "kvm", "qemu-kvm")
-    engine = own_engine(environment={"PATH": path}, vm_dir=tmp_path / "vm")
+    engine = own_engine(environment=NO_QEMU, vm_dir=tmp_path / "vm")
     result = engine.docker("run", "--name", "novm", "--isolation=hyperv", BASE, "uname", "-r", code=125)
     assert "hyperv isolation" in result.err and "qemu-system-x86_64" in result.err, result
     assert os.uname().release not in result.out
     assert engine.docker("run", "--rm", "--isolation=process", BASE, "echo", "ok").out == "ok\n"
-    info = engine.docker("info").out
-    assert "qemu" in info.lower() or True
     if engine.containers():
         assert engine.state("novm")["Status"] == "created"
 
@@ -51,10 +38,10 @@ def test_no_kernel_is_an_error(own_engine, tmp_path):
 @pytest.mark.parametrize("mode_option", MODES)
 def test_daemon_default(own_engine, mode_option):
     engine = own_engine("--isolation", mode_option)
-    engine.docker("create", "--name", "x", BASE, "true")
-    assert engine.template("x", "{{.HostConfig.Isolation}}") == mode_option
-    engine.docker("create", "--name", "y", "--isolation=process", BASE, "true")
-    assert engine.template("y", "{{.HostConfig.Isolation}}") == "process"
+    engine.docker("create", "--name", "xx", BASE, "true")
+    assert engine.template("xx", "{{.HostConfig.Isolation}}") == mode_option
+    engine.docker("create", "--name", "yy", "--isolation=process", BASE, "true")
+    assert engine.template("yy", "{{.HostConfig.Isolation}}") == "process"
 
 
 @pytest.mark.parametrize("arguments,text", [
@@ -68,8 +55,8 @@ def test_bad_options(tmp_path, arguments, text):
 def test_config_file(own_engine, tmp_path):
     (tmp_path / "daemon.json").write_text(json.dumps({"isolation": "hyperv"}))
     engine = own_engine("--config-file", tmp_path / "daemon.json")
-    engine.docker("create", "--name", "x", BASE, "true")
-    assert engine.template("x", "{{.HostConfig.Isolation}}") == "hyperv"
+    engine.docker("create", "--name", "xx", BASE, "true")
+    assert engine.template("xx", "{{.HostConfig.Isolation}}") == "hyperv"
 
 
 def test_bad_config_file(tmp_path):
@@ -100,7 +87,7 @@ def test_doctor(vm_dir):
     assert re.search(r"process", text.stdout) and re.search(r"hyperv", text.stdout)
 
 
-def test_doctor_says_what_is_missing(tmp_path):
-    environment = dict(os.environ, PATH=tools_without(tmp_path, "qemu-system-x86_64", "kvm", "qemu-kvm"))
+def test_doctor_says_what_is_missing():
+    environment = dict(os.environ, **NO_QEMU)
     done = subprocess.run([program("silo"), "doctor"], capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == 1 and "qemu-system-x86" in done.stdout + done.stderr, done

@@ -153,7 +153,7 @@ BROKEN = [
     ("case-12-config-outside", lambda: archive([("manifest.json", json.dumps([{
         "Config": "../../../../etc/passwd", "Layers": ["/etc/passwd"], "RepoTags": ["flow/hostile:1"]}]).encode())]), r"\w"),
     ("case-12-wrong-layer-digest", lambda: docker_archive(["flow/hostile:1"], TWO_LAYERS, config_data=config(TWO_LAYERS[:1] * 2)),
-     r"digest|diff"),
+     "expected sha256:"),
     ("case-12-layer-count", lambda: docker_archive(["flow/hostile:1"], TWO_LAYERS, config_data=config(TWO_LAYERS[:1])), r"\w"),
     ("case-12-oci-wrong-blob", lambda: oci_layout("flow/hostile:1", TWO_LAYERS, spoil=lambda kind, blob: blob[:-1] + b"?"
                                                   if kind == "config" else blob), r"\w"),

@@ -84,7 +84,7 @@ def test_exit_code_while_silod_is_dead(live, mode, name):
 
 
 def test_attach_after_restart_of_silod(live, mode, name):
-    live.docker("run", "-di", f"--isolation={mode}", "--name", name, BASE, "sh", "-c", "while read x; do echo got $x; done")
+    live.docker("run", "-di", f"--isolation={mode}", "--name", name, BASE, "sh", "-c", "read x; echo got $x")
     live.kill9()
     live.start()
     job = live.popen("attach", name)

@@ -19,8 +19,8 @@ RUN = [
     ("code-1", [BASE, "false"], dict(code=1)),
     ("code-7", [BASE, "sh", "-c", "exit 7"], dict(code=7)),
     ("code-255", [BASE, "sh", "-c", "exit 255"], dict(code=255)),
-    ("code-signal-term", [BASE, "sh", "-c", "sh -c 'kill -TERM $$'"], dict(code=143)),
-    ("code-signal-segv", [BASE, "sh", "-c", "sh -c 'kill -SEGV $$'"], dict(code=139)),
+    ("code-signal-term", [BASE, "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"], dict(code=143)),
+    ("code-signal-segv", [BASE, "sh", "-c", "sh -c 'kill -SEGV $$'; exit $?"], dict(code=139)),
     ("stdin-pipe", ["-i", BASE, "cat"], {"in": "x\n", "out": "x\n"}),
     ("stdin-half-close", ["-i", BASE, "sh", "-c", "cat >/dev/null; echo end; echo late"],
      {"in": "y" * 100000, "out": "end\nlate\n"}),
@@ -75,7 +75,7 @@ RUN = [
     ("bad-name", ["--name", "no/good", BASE, "true"], dict(code=125, err=re.compile(
         r"Invalid container name \(no/good\), only \[a-zA-Z0-9\]\[a-zA-Z0-9_.-\] are allowed"))),
     ("masked-proc", [BASE, "sh", "-c", "cat /proc/kcore | wc -c"], dict(out="0\n")),
-    ("read-only-proc", [BASE, "sh", "-c", "echo 1 >/proc/sys/kernel/sysrq"], dict(code=1, err=re.compile("Read-only"))),
+    ("read-only-proc", [BASE, "sh", "-c", "echo 1 >/proc/sys/kernel/panic"], dict(code=1, err=re.compile("Read-only"))),
     ("case-07-core-pattern", [BASE, "sh", "-c", "echo '|/x' >/proc/sys/kernel/core_pattern"],
      dict(code=1, err=re.compile("Read-only|denied"))),
     ("case-13-cgroup", [BASE, "sh", "-c", "for f in $(find /sys/fs/cgroup -name cgroup.procs); do "
@@ -119,7 +119,7 @@ def test_run(run, args, want):
     try:
         check(str(result.code) if isinstance(want.get("code"), re.Pattern) else result.code, want.get("code", 0))
         check(result.out, want.get("out"))
-        check(result.err, want.get("err"))
+        check(re.sub("(?m)^WARNING: .*emulated.*\n", "", result.err), want.get("err"))
     except AssertionError as e:
         raise AssertionError(f"{e}\n{result}") from None
 
@@ -189,7 +189,7 @@ def test_bad_command_leaves_created_container(engine, run, name):
 @pytest.mark.parametrize("value", ["windows", "Hyper-V", "vm"])
 def test_bad_isolation(engine, value):
     result = engine.docker("run", "--rm", f"--isolation={value}", BASE, "true", code=125)
-    assert re.search(rf"[Ii]nvalid isolation: {value}|Invalid isolation: \"{value}\"", result.err, re.I), result
+    assert re.search(rf"[Ii]nvalid isolation.*{value}.*'process'.*'hyperv'", result.err), result
     assert engine.containers() == []
 
 

@@ -7,7 +7,7 @@ from conftest import BASE
 from engine import until
 from terminal import DETACH
 
-PROMPT = r"[#$] $"
+PROMPT = r"[#$] "
 
 
 @pytest.fixture
@@ -86,8 +86,7 @@ def test_server_detach_keys(engine, run, name):
 
 def test_interrupt_on_tty(shell):
     t = shell("--rm")
-    t.type("sleep 1000\n")
-    t.expect("sleep 1000")
+    t.ask("sh -c 'echo ready$((1+1)); exec sleep 1000'", "ready2")
     t.type(b"\x03")
     t.expect(PROMPT)
     t.ask("echo next$((1+1))", "next2")
@@ -133,7 +132,7 @@ def test_exec_detach(engine, terminal, sleeper):
     t.type(DETACH)
     t.wait()
     assert engine.state(sleeper)["Running"]
-    until("the shell still runs", lambda: "sh" in engine.docker("top", sleeper, "-o", "pid,comm").out.split())
+    until("the shell still runs", lambda: "sh" in engine.docker("top", sleeper, "-eo", "pid,comm").out.split())
 
 
 def test_start_ai(engine, terminal, run, mode, name):
