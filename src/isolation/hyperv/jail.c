@@ -106,10 +106,9 @@ static void child_oom_score(void)
 		return;
 }
 
-static int child_privileges(const struct jail_options *o, struct err *e)
+static int child_limits(const struct jail_options *o, struct err *e)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct nothing[2] = { 0 };
+	struct rlimit files = { o->file_bytes, o->file_bytes };
 
 	for (size_t i = 0; i < array_len(jail_limits); i++) {
 		struct rlimit limit = { jail_limits[i].limit, jail_limits[i].limit };
@@ -117,8 +116,18 @@ static int child_privileges(const struct jail_options *o, struct err *e)
 		if (setrlimit((__rlimit_resource_t)jail_limits[i].resource, &limit))
 			return err_set(e, ERR_SYSTEM, errno, "set resource limit %d", jail_limits[i].resource);
 	}
+	if (setrlimit(RLIMIT_FSIZE, &files))
+		return err_set(e, ERR_SYSTEM, errno, "set file size limit");
 	/* Huge pages would double what an idle VM takes: a little heap and translated code here and there. */
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	return 0;
+}
+
+static int child_privileges(const struct jail_options *o, struct err *e)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct nothing[2] = { 0 };
+
 	for (int cap = 0; cap < 64 && !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
 		;
 	/* The raw calls: glibc's would signal the other threads, which this process hasn't got. */
@@ -149,7 +158,7 @@ static _Noreturn void child_main(const struct jail_options *o, int status)
 
 	child_oom_score();
 	if (!child_signals(&e) && !child_descriptors(o, &status, &e) && !child_root(o, &e) &&
-	    !child_privileges(o, &e) && !child_die_with_parent(status, &e)) {
+	    !child_limits(o, &e) && !child_privileges(o, &e) && !child_die_with_parent(status, &e)) {
 		execve(o->program, o->argv, o->envp);
 		err_set(&e, ERR_SYSTEM, errno, "execute %s", o->program);
 	}

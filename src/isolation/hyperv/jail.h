@@ -7,6 +7,7 @@
 #define SILO_HYPERV_JAIL_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct jail_options {
 	char *const *argv;
 	char *const *envp;
 	uid_t uid;      /* also the gid; not 0 */
+	uint64_t file_bytes; /* no file grows beyond it */
 	const int *fds; /* descriptor i of the program; all others are closed. -1 = not open */
 	size_t n_fds;   /* at most JAIL_FDS_MAX */
 };

@@ -114,7 +114,7 @@ static int build_in(const char *build, const struct template_options *o, const s
 	if (!sources || tree_build(root, h, o->lib_dir, libraries, e))
 		return -1;
 	*path = final_path(o->vm_dir, facts);
-	return template_boot(build, h, facts, e);
+	return template_boot(build, o->vm_dir, h, facts, e);
 }
 
 static char *build(const struct template_options *o, const struct vm_host *h, struct err *e)

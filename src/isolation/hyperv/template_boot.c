@@ -23,10 +23,9 @@
 
 #define SAVE_DEADLINE_MS 30000
 
-/* Free memory is reported to the host every two seconds: when nothing came for longer, all of it has been. */
-#define SETTLE_STEP_MS 250
-#define SETTLE_STEPS 10
-#define SETTLE_MAX_MS 12000
+/* What became of KVM the last time, beside the templates: a new agent needn't wait for it once more. */
+#define VERDICT_FILE "kvm.json"
+#define VERDICT_BYTES_MAX (16 * KIB)
 
 /* Ways to run the guest, best first. */
 static const struct attempt {
@@ -68,7 +67,8 @@ static int wait_ready(struct vm *v, int64_t deadline_ms, struct err *e)
 		if (e->kind != ERR_NONE)
 			return -1;
 		if (left <= 0)
-			return err_set(e, ERR_TIMEOUT, 0, "the guest's agent isn't ready in time: %.200s", vm_last_words(v));
+			return err_set(e, ERR_TIMEOUT, 0, "the guest doesn't come up in time%s%.200s",
+				       *vm_last_words(v) ? ": " : "", vm_last_words(v));
 		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
 			return err_set(e, ERR_SYSTEM, errno, "poll");
 		(void)vm_last_words(v); /* keep the pipe empty, so that the last ones are the last */
@@ -79,26 +79,6 @@ static int wait_ready(struct vm *v, int64_t deadline_ms, struct err *e)
 			n += (size_t)got;
 		else if (fds[1].revents)
 			return err_set(e, ERR_SYSTEM, 0, "QEMU has ended: %.400s", vm_last_words(v));
-	}
-	return 0;
-}
-
-/* Let the guest hand its free memory back: what the template doesn't have, no clone has to give back again. */
-static int settle(struct vm *v, int memory, struct err *e)
-{
-	blkcnt_t before = -1;
-	int quiet = 0;
-
-	for (int waited = 0; quiet < SETTLE_STEPS && waited < SETTLE_MAX_MS; waited += SETTLE_STEP_MS) {
-		struct pollfd ended = { .fd = vm_pidfd(v), .events = POLLIN };
-		struct stat st;
-
-		if (poll(&ended, 1, SETTLE_STEP_MS) > 0)
-			return err_set(e, ERR_SYSTEM, 0, "QEMU has ended: %.400s", vm_last_words(v));
-		if (fstat(memory, &st))
-			return err_set(e, ERR_SYSTEM, errno, "stat the template's memory");
-		quiet = st.st_blocks == before ? quiet + 1 : 0;
-		before = st.st_blocks;
 	}
 	return 0;
 }
@@ -153,7 +133,7 @@ static int boot_with(const char *dir, json_t *facts, const struct vm_facts *pars
 		return -1;
 	rc = wait_ready(v, launch.deadline_ms, e);
 	json_object_set_new(facts, "boot_ms", json_integer(time_monotonic_ms() - start));
-	rc = rc || settle(v, memory, e) || save_state(v, dir, facts, e) ? -1 : 0;
+	rc = rc || save_state(v, dir, facts, e) ? -1 : 0;
 	vm_free(v);
 	return rc ? -1 : seal_memory(memory, e);
 }
@@ -199,9 +179,41 @@ static int attempt(const char *dir, const struct attempt *a, json_t *facts, stru
 	return try_clone(dir, e);
 }
 
-int template_boot(const char *dir, const struct vm_host *h, json_t *facts, struct err *e)
+/* All that decides whether a guest boots under KVM. */
+static json_t *kvm_identity(const struct vm_host *h)
 {
-	bool kvm_hangs = !*h->kvm;
+	return json_pack("{s:s, s:s, s:s, s:o*}", "cpu", h->cpu_model, "kvm", h->kvm, "kernel", h->kernel.release, "qemu",
+			 host_stat_source(h->qemu_path, NULL));
+}
+
+/* Has KVM been tried with all this, in vain? Then the reason is put into facts. */
+static bool kvm_has_failed(const char *vm_dir, const struct vm_host *h, json_t *facts)
+{
+	autofree char *path = xasprintf("%s/" VERDICT_FILE, vm_dir);
+	autojson *verdict = json_parse_file(AT_FDCWD, path, VERDICT_BYTES_MAX, NULL), *identity = kvm_identity(h);
+
+	if (!verdict || !json_equal(identity, json_object_get(verdict, "identity")))
+		return false;
+	json_object_set_new(facts, "kvm_problem", json_string(json_str(verdict, "problem", "")));
+	return true;
+}
+
+/* For the next time; if it can't be kept, KVM is tried again then. */
+static void keep_verdict(const char *vm_dir, const struct vm_host *h, const json_t *facts)
+{
+	autofree char *path = xasprintf("%s/" VERDICT_FILE, vm_dir);
+	autojson *verdict = json_pack("{s:o, s:s}", "identity", kvm_identity(h), "problem",
+				      json_str(facts, "kvm_problem", ""));
+	autofree char *text = json_text(verdict);
+	struct err e;
+
+	if (io_write_file(AT_FDCWD, path, text, strlen(text), 0600, false, &e))
+		log_debug("%s", e.msg);
+}
+
+int template_boot(const char *dir, const char *vm_dir, const struct vm_host *h, json_t *facts, struct err *e)
+{
+	bool known = *h->kvm && kvm_has_failed(vm_dir, h, facts), kvm_hangs = !*h->kvm || known;
 
 	for (size_t i = 0; i < array_len(attempts); i++) {
 		const struct attempt *a = &attempts[i];
@@ -209,8 +221,12 @@ int template_boot(const char *dir, const struct vm_host *h, json_t *facts, struc
 
 		if (kvm && kvm_hangs)
 			continue;
-		if (!attempt(dir, a, facts, e))
+		if (!attempt(dir, a, facts, e)) {
+			/* Emulation works where KVM did not: it is KVM, not the guest. */
+			if (!kvm && *h->kvm && !known)
+				keep_verdict(vm_dir, h, facts);
 			return 0;
+		}
 		log_debug("VM template: %s", e->msg);
 		if (kvm) {
 			/* Another CPU model helps where QEMU gave up at once, not where the guest came to nothing. */

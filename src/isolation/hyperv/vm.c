@@ -202,6 +202,19 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 	return 0;
 }
 
+/* The largest file that vmwp has any business to write to: its disk, or the template's memory. */
+static uint64_t largest_file(const struct child_fds *c)
+{
+	static const enum vm_fd files[] = { VM_FD_DISK, VM_FD_MEMORY };
+	uint64_t largest = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < array_len(files); i++)
+		if (c->fd[files[i]] >= 0 && !fstat(c->fd[files[i]], &st) && (uint64_t)st.st_size > largest)
+			largest = (uint64_t)st.st_size;
+	return largest;
+}
+
 static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds *c, struct err *e)
 {
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, l->template_dir);
@@ -210,7 +223,7 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 			 memory, kvm, null, NULL };
 	char **argv = vm_args(l->facts, l->mode, l->id, l->image_path, l->disk_path, e);
 	struct jail_options jail = { .root_path = root, .program = VMWP_PROGRAM, .argv = argv, .envp = envp,
-				     .uid = l->uid, .fds = c->fd, .n_fds = VM_FD_COUNT };
+				     .uid = l->uid, .file_bytes = largest_file(c), .fds = c->fd, .n_fds = VM_FD_COUNT };
 	int rc;
 
 	if (!argv)
