@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The root file system: a prepared directory, an overlay of unpacked layers, or (in a guest) of block devices. */
+/* The root file system: a prepared directory or an overlay of unpacked layers (in a guest: of its mounted disks). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,10 +10,6 @@
 #include "base/own.h"
 #include "isolation/process/child.h"
 #include "os/mount.h"
-
-/* Where a guest's disks are mounted, in the container's mount namespace only; gone with the old root. */
-#define GUEST_LOWER "/run/silo-lower"
-#define GUEST_DISK "/run/silo-disk"
 
 #define OVERLAY_LAYERS_MAX 128
 #define LEGACY_OPTIONS_MAX 4000 /* mount(2) takes one page */
@@ -109,31 +105,6 @@ static int mount_directory(const char *path, struct err *e)
 	return fd;
 }
 
-static int mount_device(const char *type, const char *device, uint64_t attr, const char *path, struct err *e)
-{
-	autoclose int fd = -1;
-
-	if (io_mkdir_all(path, 0700, e))
-		return -1;
-	fd = fs_mount(type, device, NULL, 0, attr, e);
-	return fd < 0 ? -1 : attach_at(fd, path, e);
-}
-
-/* In a guest: EROFS image below, ext4 disk (or memory) above. */
-static int mount_guest(const struct rootfs *r, struct err *e)
-{
-	static const char *const lower[] = { GUEST_LOWER };
-	int failed;
-
-	if (mount_device("erofs", r->image, MOUNT_ATTR_RDONLY, GUEST_LOWER, e))
-		return -1;
-	failed = r->disk ? mount_device("ext4", r->disk, 0, GUEST_DISK, e)
-			 : mount_device("tmpfs", "upper", 0, GUEST_DISK, e);
-	if (failed || io_mkdir_all(GUEST_DISK "/upper", 0755, e) || io_mkdir_all(GUEST_DISK "/work", 0700, e))
-		return -1;
-	return overlay_mount((const char **)lower, 1, GUEST_DISK "/upper", GUEST_DISK "/work", r->is_volatile, e);
-}
-
 int child_mount_root(void *arg, struct err *e)
 {
 	struct child *ch = arg;
@@ -146,6 +117,6 @@ int child_mount_root(void *arg, struct err *e)
 	else if (r->n_layers)
 		ch->root = overlay_mount(r->layers, r->n_layers, r->upper, r->work, r->is_volatile, e);
 	else
-		ch->root = mount_guest(r, e);
+		return err_set(e, ERR_INVALID, 0, "rootfs: path or layers are needed");
 	return ch->root < 0 ? -1 : 0;
 }
