@@ -162,7 +162,6 @@ int engine_container_attach(struct engine *g, const char *ref, const struct atta
 
 	if (!c)
 		return -1;
-	container_event(g, c, "attach", NULL);
 	pthread_mutex_lock(&c->lock);
 	ended = container_has_ended(c, NULL);
 	pthread_mutex_unlock(&c->lock);
@@ -172,7 +171,9 @@ int engine_container_attach(struct engine *g, const char *ref, const struct atta
 		if (replay_start(g, c, o, client, e) < 0)
 			return -1;
 		s.out = s.err = false;
-		return s.in ? hand_over(g, c, &s, e) : 0;
 	}
-	return o->stream ? hand_over(g, c, &s, e) : 0;
+	if (o->stream && (s.in || s.out || s.err) && hand_over(g, c, &s, e) < 0)
+		return -1;
+	container_event(g, c, "attach", NULL);
+	return 0;
 }

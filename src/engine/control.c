@@ -261,6 +261,9 @@ json_t *engine_container_update(struct engine *g, const char *ref, const json_t 
 			return NULL;
 		}
 	}
+	pthread_mutex_lock(&c->op);
+	run_unpark(g, c); /* what was prepared has the old limits */
+	pthread_mutex_unlock(&c->op);
 	pthread_mutex_lock(&c->lock);
 	json_decref(c->host);
 	c->host = host;
@@ -300,6 +303,8 @@ int engine_container_remove(struct engine *g, const char *ref, bool force, bool 
 	pthread_mutex_unlock(&c->lock);
 	if (running)
 		rc = container_halt(g, c, SIGKILL, 0, e);
+	else
+		run_unpark(g, c);
 	pthread_mutex_unlock(&c->op);
 	if (rc == 0)
 		return settle_remove(g, c, e);

@@ -207,5 +207,6 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	c->removing = false;
 	pthread_mutex_unlock(&c->lock);
 	container_event(g, c, "create", NULL);
+	preparer_add(g->preparer, c);
 	return json_pack("{s:s, s:O}", "Id", c->id, "Warnings", warnings);
 }

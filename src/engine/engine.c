@@ -94,7 +94,10 @@ static int open_threads(struct engine *g, struct err *e)
 	if (!g->reaper)
 		return -1;
 	g->watcher = watcher_new(g, e);
-	return g->watcher ? 0 : -1;
+	if (!g->watcher)
+		return -1;
+	g->preparer = preparer_new(g, e);
+	return g->preparer ? 0 : -1;
 }
 
 static struct engine *engine_new(const struct engine_options *o, struct err *e)
@@ -156,6 +159,7 @@ void engine_close(struct engine *g)
 		return;
 	g->closing = true;
 	events_close(g->events);
+	preparer_free(g->preparer);
 	watcher_free(g->watcher);
 	reaper_free(g->reaper);
 	for (size_t i = 0; i < g->n_containers; i++)

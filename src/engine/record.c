@@ -18,6 +18,7 @@ struct container *record_new(const char *id)
 	atomic_init(&c->refs, 1);
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->isolation = "process";
+	c->parked.watch = c->parked.pidfd = -1;
 	pthread_mutex_init(&c->op, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -62,6 +63,8 @@ void record_put(struct container *c)
 		c->execs = x->next;
 		exec_free(x);
 	}
+	close_fd(&c->parked.watch); /* its last connection: that monitor ends */
+	close_fd(&c->parked.pidfd);
 	json_decref(c->config);
 	json_decref(c->host);
 	free(c->name);

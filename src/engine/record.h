@@ -60,6 +60,9 @@ struct container {
 	uid_t vm_uid;          /* hyperv: the user that the VM runs as */
 
 	pthread_mutex_t op;
+	struct {
+		int watch, pidfd;
+	} parked; /* monitor of a container that was prepared at create; -1 = none. Under op. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* broadcast after every change below */
 

@@ -89,11 +89,15 @@ static int run_go(void *arg, struct err *e)
 	return r->started ? 0 : -1;
 }
 
-static const struct step run_steps[] = {
+/* Until init is parked just before exec, and from there on. */
+static const struct step prepare_steps[] = {
 	/* name              wanted  run         undo: the monitor is told to end, below */
 	{ "bundle",          NULL,   run_bundle, NULL },
 	{ "start monitor",   NULL,   run_spawn,  NULL },
 	{ "prepare",         NULL,   run_watch,  NULL },
+};
+
+static const struct step go_steps[] = {
 	{ "attach",          NULL,   run_attach, NULL },
 	{ "start",           NULL,   run_go,     NULL },
 };
@@ -125,6 +129,8 @@ static void set_failed(struct run *r, struct err *e)
 
 	if (r->told.kind)
 		*e = r->told;
+	if (e->kind == ERR_NOT_FOUND || e->kind == ERR_CONFLICT) /* of the monitor, not of the container */
+		e->kind = ERR_SYSTEM;
 	if (users_fault)
 		err_prefix(e, "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
 			      "create failed: unable to start container process");
@@ -169,15 +175,54 @@ static int wait_old_monitor(struct engine *g, struct container *c, struct err *e
 	return gone ? 0 : err_set(e, ERR_TIMEOUT, 0, "container %s: its previous run hasn't been cleaned up in time", c->id);
 }
 
+static void run_init(struct run *r, struct engine *g, struct container *c)
+{
+	*r = (struct run){ .g = g, .c = c, .dir = path_run(g, c->id, NULL), .pidfd = -1, .watch = -1 };
+}
+
+static void run_fini(struct run *r)
+{
+	hand_over(r);
+	json_decref(r->started);
+	free(r->dir);
+}
+
+static int prepare(struct run *r, struct err *e)
+{
+	if (wait_old_monitor(r->g, r->c, e) < 0)
+		return -1;
+	return steps_run(prepare_steps, array_len(prepare_steps), r, NULL, e);
+}
+
+/* Go with the container that was prepared at create. False when there is none, or its monitor has died since. */
+static bool start_parked(struct run *r, int *rc, struct err *e)
+{
+	struct container *c = r->c;
+
+	if (c->parked.pidfd < 0)
+		return false;
+	r->watch = take_fd(&c->parked.watch);
+	r->pidfd = take_fd(&c->parked.pidfd);
+	*rc = steps_run(go_steps, array_len(go_steps), r, NULL, e);
+	if (*rc == 0 || r->told.kind != ERR_NOT_FOUND)
+		return true;
+	give_up(r);
+	hand_over(r);
+	r->told = (struct err){ 0 };
+	return false;
+}
+
 int run_start(struct engine *g, struct container *c, struct err *e)
 {
-	autofree char *dir = path_run(g, c->id, NULL);
-	struct run r = { .g = g, .c = c, .dir = dir, .pidfd = -1, .watch = -1 };
-	int rc;
+	struct run r;
+	int rc = -1;
 
-	if (wait_old_monitor(g, c, e) < 0)
-		return -1;
-	rc = steps_run(run_steps, array_len(run_steps), &r, NULL, e);
+	run_init(&r, g, c);
+	if (!start_parked(&r, &rc, e)) {
+		rc = prepare(&r, e);
+		if (rc == 0)
+			rc = steps_run(go_steps, array_len(go_steps), &r, NULL, e);
+	}
 	if (rc == 0) {
 		set_running(&r);
 		container_event(g, c, "start", NULL);
@@ -185,7 +230,41 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		give_up(&r);
 		set_failed(&r, e);
 	}
-	hand_over(&r);
-	json_decref(r.started);
+	run_fini(&r);
 	return rc;
+}
+
+void run_park(struct engine *g, struct container *c)
+{
+	struct err e = { 0 };
+	struct run r;
+	bool wanted;
+
+	pthread_mutex_lock(&c->lock);
+	wanted = c->state == LIFE_CREATED && !c->removing && !c->removed && !c->monitor_alive && !g->closing;
+	pthread_mutex_unlock(&c->lock);
+	if (!wanted)
+		return;
+	run_init(&r, g, c);
+	if (prepare(&r, &e) == 0) {
+		c->parked.watch = take_fd(&r.watch);
+		c->parked.pidfd = take_fd(&r.pidfd);
+	} else { /* start will try again, and say why */
+		log_debug("container %.12s: prepare: %s", c->id, e.msg);
+		give_up(&r);
+	}
+	run_fini(&r);
+}
+
+void run_unpark(struct engine *g, struct container *c)
+{
+	struct run r;
+
+	if (c->parked.pidfd < 0)
+		return;
+	run_init(&r, g, c);
+	r.watch = take_fd(&c->parked.watch);
+	r.pidfd = take_fd(&c->parked.pidfd);
+	give_up(&r);
+	run_fini(&r);
 }

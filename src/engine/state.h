@@ -13,6 +13,7 @@
 
 struct watcher;
 struct reaper;
+struct preparer;
 
 struct engine {
 	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
@@ -25,6 +26,7 @@ struct engine {
 	struct events *events;
 	struct watcher *watcher;
 	struct reaper *reaper;
+	struct preparer *preparer;
 
 	pthread_mutex_t lock; /* guards the table below */
 	char *template_seen; /* template whose verdict is known */
@@ -63,6 +65,15 @@ void container_hostname(const struct container *c, const json_t *config, char ou
 /* --- life (run.c, settle.c) ---------------------------------------------------------------------------------------- */
 /* Start c; c->op held. */
 int run_start(struct engine *g, struct container *c, struct err *e) must_check;
+/* Prepare c up to just before exec, so that its start has little left to do; and undo that. c->op held. */
+void run_park(struct engine *g, struct container *c);
+void run_unpark(struct engine *g, struct container *c);
+
+/* --- preparer (prepare.c): parks containers after their creation was answered ---------------------------------------- */
+struct preparer *preparer_new(struct engine *g, struct err *e) must_check;
+void preparer_free(struct preparer *p);
+void preparer_add(struct preparer *p, struct container *c);
+
 /* The container has ended: record (exit.json's keys) decides. From the watcher. */
 void settle_exit(struct engine *g, struct container *c, const json_t *record);
 /* The monitor's process is gone. From the watcher; settles the container if it wasn't. */
