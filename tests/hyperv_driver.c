@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -24,6 +25,7 @@
 struct driver {
 	struct loop *loop;
 	struct process *init, *exec;
+	pid_t vm;
 	int exit_code;
 	bool lost;
 };
@@ -66,9 +68,21 @@ static struct process_io inherit(bool tty)
 	return io;
 }
 
-static void note(const char *what, int64_t since)
+/* CPU time of vmwp so far: unlike the wall clock it hardly depends on what else the host does. */
+static long long cpu_ms(pid_t pid)
 {
-	fprintf(stderr, "driver: %s %lld ms\n", what, (long long)(time_monotonic_ms() - since));
+	struct timespec t = { 0 };
+	clockid_t clock;
+
+	if (!pid || clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+		return 0;
+	return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void note(const char *what, int64_t since, pid_t vm)
+{
+	fprintf(stderr, "driver: %s %lld ms, vmwp's CPU so far %lld ms\n", what,
+		(long long)(time_monotonic_ms() - since), cpu_ms(vm));
 }
 
 static int run_exec(struct driver *d, struct container *c, const json_t *init_process, char **argv, struct err *e)
@@ -83,7 +97,7 @@ static int run_exec(struct driver *d, struct container *c, const json_t *init_pr
 	json_object_set_new(process, "args", args);
 	json_object_set_new(process, "terminal", json_false());
 	d->exec = isolation_hyperv.container_exec(c, process, &io, e);
-	note("exec", start);
+	note("exec", start, d->vm);
 	return d->exec ? 0 : -1;
 }
 
@@ -114,13 +128,14 @@ static void run(struct driver *d, const struct bundle *b, char **exec_argv, stru
 	struct sandbox *s = isolation_hyperv.sandbox_open(b, d->loop, &ev, e);
 	struct loop_io *tty = NULL;
 
-	note("sandbox_open", start);
+	d->vm = s ? isolation_hyperv.sandbox_pid(s) : 0;
+	note("sandbox_open", start, d->vm);
 	if (!s)
 		return;
 	start = time_monotonic_ms();
 	struct container *c = isolation_hyperv.container_create(s, b, &io, e);
 
-	note("container_create", start);
+	note("container_create", start, d->vm);
 	if (c) {
 		if (io.tty)
 			tty = loop_add(d->loop, io.tty_fd, EPOLLIN, on_tty, &io.tty_fd, e);
@@ -128,7 +143,7 @@ static void run(struct driver *d, const struct bundle *b, char **exec_argv, stru
 		start = time_monotonic_ms();
 		int failed = isolation_hyperv.container_start(c, e);
 
-		note("container_start", start);
+		note("container_start", start, d->vm);
 		if (!failed && exec_argv)
 			failed = run_exec(d, c, init, exec_argv, e);
 		if (!failed && getenv("DRIVER_TOP")) {
@@ -145,11 +160,11 @@ static void run(struct driver *d, const struct bundle *b, char **exec_argv, stru
 		loop_remove(&tty);
 		start = time_monotonic_ms();
 		isolation_hyperv.container_delete(c);
-		note("container_delete", start);
+		note("container_delete", start, d->vm);
 	}
 	start = time_monotonic_ms();
 	isolation_hyperv.sandbox_close(s);
-	note("sandbox_close", start);
+	note("sandbox_close", start, 0);
 }
 
 int main(int argc, char **argv)
