@@ -44,8 +44,7 @@ static int parse_user(const json_t *process, struct oci_user *u, struct err *e)
 		u->username = NULL;
 	u->groups = xcalloc(json_array_size(list) + 1, sizeof(*u->groups));
 	u->group_names = xcalloc(json_array_size(list) + 1, sizeof(*u->group_names));
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		if (parse_group(u, item, i, e))
 			return err_prefix(e, "user");
 	}
@@ -76,7 +75,8 @@ static int parse_caps(const json_t *process, struct oci_process *p, struct err *
 	if (json_get_object(process, "capabilities", &j, e))
 		return -1;
 	p->has_caps = j;
-	if (parse_cap_set(j, "bounding", &p->caps.bounding, e) || parse_cap_set(j, "effective", &p->caps.effective, e) ||
+	if (parse_cap_set(j, "bounding", &p->caps.bounding, e) ||
+	    parse_cap_set(j, "effective", &p->caps.effective, e) ||
 	    parse_cap_set(j, "inheritable", &p->caps.inheritable, e) ||
 	    parse_cap_set(j, "permitted", &p->caps.permitted, e) || parse_cap_set(j, "ambient", &p->caps.ambient, e))
 		return err_prefix(e, "capabilities");

@@ -20,8 +20,7 @@ int read_strings(const json_t *obj, const char *key, const char ***out, size_t *
 	}
 	*n = json_array_size(list);
 	*out = xcalloc(*n + 1, sizeof(**out));
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		(*out)[i] = json_string_value(item);
 	}
 	return 0;
@@ -46,8 +45,7 @@ int read_each(const json_t *obj, const char *key, read_fn *fn, void *arg, struct
 
 	if (json_get_array(obj, key, &list, e))
 		return -1;
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		if (!json_is_object(item))
 			return err_set(e, ERR_INVALID, 0, "%s[%zu]: an object is expected", key, i);
 		if (fn(item, arg, e))

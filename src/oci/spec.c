@@ -79,8 +79,7 @@ static int parse_sysctls(const json_t *linux_obj, struct oci_spec *s, struct err
 	if (json_get_object(linux_obj, "sysctl", &map, e))
 		return -1;
 	s->sysctls = xcalloc(json_object_size(map) + 1, sizeof(*s->sysctls));
-	json_object_foreach(map, key, value)
-	{
+	json_object_foreach(map, key, value) {
 		if (!json_is_string(value))
 			return err_set(e, ERR_INVALID, 0, "sysctl.%s: a string is expected", key);
 		s->sysctls[s->n_sysctls++] = (struct oci_pair){ key, json_string_value(value) };
@@ -108,9 +107,7 @@ static int parse_propagation(const json_t *linux_obj, struct oci_spec *s, struct
 		if (!strcmp(propagations[i].name, name))
 			s->rootfs_propagation = propagations[i].flag;
 	}
-	return *name && !s->rootfs_propagation
-		       ? err_set(e, ERR_INVALID, 0, "rootfsPropagation: \"%s\"", name)
-		       : 0;
+	return *name && !s->rootfs_propagation ? err_set(e, ERR_INVALID, 0, "rootfsPropagation: \"%s\"", name) : 0;
 }
 
 static int parse_linux_lists(const json_t *j, struct oci_spec *s, struct err *e)

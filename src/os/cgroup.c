@@ -75,7 +75,9 @@ static void add_hierarchy(struct cgroup *cg, const char *mount, const char *cont
 /* Super options of a v1 mount hold the controllers between other words: keep those that we know. */
 static void add_v1(struct cgroup *cg, const char *mount, char *super)
 {
-	static const char *const known[] = { "memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio", "cpuset" };
+	static const char *const known[] = {
+		"memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio", "cpuset"
+	};
 	autostr list;
 	char *save = NULL;
 

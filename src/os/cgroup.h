@@ -64,7 +64,8 @@ struct cgroup_setting {
 #define CGROUP_SETTINGS_MAX (16 + CGROUP_THROTTLES_MAX)
 
 /* Translate limits for cgroup version 1 or 2, in the order of writing. Pure. Returns the number of settings. */
-size_t cgroup_settings(const struct cgroup_limits *l, int version, struct cgroup_setting out[static CGROUP_SETTINGS_MAX]);
+size_t cgroup_settings(const struct cgroup_limits *l, int version,
+		       struct cgroup_setting out[static CGROUP_SETTINGS_MAX]);
 /* cgroup v1 devices.allow/deny text of a rule: "c 1:3 rwm". Pure. */
 void cgroup_device_line(const struct cgroup_device *d, char out[static 64]);
 

@@ -105,7 +105,8 @@ static size_t bpf_rule(struct bpf_insn *start, const struct cgroup_device *d)
 		   (d->write ? BPF_DEVCG_ACC_WRITE : 0);
 
 	if (d->type != 'a')
-		*p++ = INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 0, d->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+		*p++ = INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 0,
+			    d->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
 	*p++ = INSN(BPF_ALU64 | BPF_MOV | BPF_X, 1, 3, 0, 0);
 	*p++ = INSN(BPF_ALU64 | BPF_AND | BPF_K, 1, 0, 0, d->allow ? ~bits & 7 : bits);
 	*p++ = INSN(BPF_JMP | (d->allow ? BPF_JNE : BPF_JEQ) | BPF_K, 1, 0, 0, 0);

@@ -138,7 +138,8 @@ static void v2_settings(const struct cgroup_limits *l, struct settings *s)
 	}
 }
 
-size_t cgroup_settings(const struct cgroup_limits *l, int version, struct cgroup_setting out[static CGROUP_SETTINGS_MAX])
+size_t cgroup_settings(const struct cgroup_limits *l, int version,
+		       struct cgroup_setting out[static CGROUP_SETTINGS_MAX])
 {
 	struct settings s = { out, 0 };
 
@@ -158,8 +159,7 @@ static int enter_late(struct cgroup *cg, struct hierarchy *h, struct err *e)
 
 	if (!pids || hierarchy_make(cg, h, e))
 		return -1;
-	json_array_foreach(pids, i, pid)
-	{
+	json_array_foreach(pids, i, pid) {
 		char text[24];
 
 		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(pid));
@@ -174,8 +174,9 @@ static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct e
 	struct hierarchy *h = cgroup_hierarchy(cg, x->controller);
 
 	if (!h)
-		return x->optional ? 0 : err_set(e, ERR_UNSUPPORTED, 0, "this kernel has no cgroup controller \"%s\"",
-						 x->controller);
+		return x->optional ? 0
+				   : err_set(e, ERR_UNSUPPORTED, 0, "this kernel has no cgroup controller \"%s\"",
+					     x->controller);
 	if (h->dir < 0 && enter_late(cg, h, e))
 		return -1;
 	if (!cgroup_write(h->dir, x->file, x->value))

@@ -86,8 +86,7 @@ static int signal_all(const struct cgroup *cg, int signo, size_t *n, struct err 
 	if (!pids)
 		return -1;
 	*n = json_array_size(pids);
-	json_array_foreach(pids, i, pid)
-	{
+	json_array_foreach(pids, i, pid) {
 		if (kill((pid_t)json_integer_value(pid), signo) && errno != ESRCH)
 			return err_set(e, ERR_SYSTEM, errno, "signal %d", signo);
 	}
@@ -255,8 +254,7 @@ int64_t cgroup_oom_kills(const struct cgroup *cg)
 	char text[512];
 	const char *p;
 
-	if (dir < 0 ||
-	    cgroup_read(dir, cg->version == 1 ? "memory.oom_control" : "memory.events", text, sizeof(text)))
+	if (dir < 0 || cgroup_read(dir, cg->version == 1 ? "memory.oom_control" : "memory.events", text, sizeof(text)))
 		return 0;
 	p = strstr(text, "oom_kill ");
 	return p ? strtoll(p + strlen("oom_kill "), NULL, 10) : 0;

@@ -226,7 +226,8 @@ static int mount_hierarchy(const struct cgroup *cg, const struct hierarchy *h, i
 static int mount_view_v1(const struct cgroup *cg, int target, uint64_t attr, bool own_ns, struct err *e)
 {
 	static const char *const options[] = { "mode=755" };
-	autoclose int top = fs_mount("tmpfs", "tmpfs", options, array_len(options), attr & ~(uint64_t)MOUNT_ATTR_RDONLY, e);
+	autoclose int top =
+		fs_mount("tmpfs", "tmpfs", options, array_len(options), attr & ~(uint64_t)MOUNT_ATTR_RDONLY, e);
 
 	if (top < 0 || mount_attach(top, target, e))
 		return -1;

@@ -161,8 +161,7 @@ static int fs_fail(int fs, const char *type, const char *what, struct err *e)
 	return err_set(e, ERR_SYSTEM, sys, "mount %s: %s: %s", type, what, log + 2);
 }
 
-int fs_mount(const char *type, const char *source, const char *const *data, size_t n_data, uint64_t attr,
-	     struct err *e)
+int fs_mount(const char *type, const char *source, const char *const *data, size_t n_data, uint64_t attr, struct err *e)
 {
 	autoclose int fs = fsopen(type, FSOPEN_CLOEXEC);
 	int mount;

@@ -137,7 +137,8 @@ int root_read_file(int root, const char *path, struct str *out, struct err *e)
 		return err_set(e, ERR_INVALID, 0, "read %s in the container: not a regular file", path);
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
 		if (str_add(out, buf, (size_t)n))
-			return err_set(e, ERR_LIMIT, 0, "read %s in the container: more than %zu bytes", path, out->max);
+			return err_set(e, ERR_LIMIT, 0, "read %s in the container: more than %zu bytes", path,
+				       out->max);
 	}
 	return n == 0 ? 0 : err_set(e, ERR_SYSTEM, errno, "read %s in the container", path);
 }

@@ -29,8 +29,8 @@ struct user_ids {
  * number is fine and has group 0. Texts of the errors are Docker's ("unable to find user X: no matching entries in
  * passwd file").
  */
-int user_resolve(const char *spec, const char *passwd, const char *group, struct user_ids *out, struct err *e)
-	must_check;
+int user_resolve(const char *spec, const char *passwd, const char *group, struct user_ids *out,
+		 struct err *e) must_check;
 /* One more supplementary group by name or number. */
 int user_add_group(const char *name, const char *group, struct user_ids *ids, struct err *e) must_check;
 /* Home directory of a uid; leaves home as it is when there is none. */

@@ -29,19 +29,20 @@ static json_t *parse(const char *text)
 
 static void test_full(void **state)
 {
-	autojson *j = parse("{" MINIMAL ",\"root\":{\"path\":\"rootfs\",\"readonly\":true},\"hostname\":\"h\",\"process\":{"
-			    "\"terminal\":true,\"consoleSize\":{\"height\":24,\"width\":80},\"user\":{\"uid\":5,\"gid\":6,"
-			    "\"additionalGids\":[7,\"wheel\"],\"username\":\"bob\",\"umask\":63},\"args\":[\"a\",\"b\"],"
-			    "\"env\":[\"X=1\"],\"cwd\":\"/w\",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_BPF\"]},"
-			    "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":-1}],"
-			    "\"noNewPrivileges\":true,\"oomScoreAdj\":-5},\"mounts\":[{\"destination\":\"/proc\","
-			    "\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\"]}],\"linux\":{\"namespaces\":["
-			    "{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/n\"}],\"sysctl\":{\"net.x\":\"1\"},"
-			    "\"maskedPaths\":[\"/a\"],\"readonlyPaths\":[\"/b\",\"/c\"],\"cgroupsPath\":\"/silo/x\","
-			    "\"resources\":{\"memory\":{\"limit\":1000},\"cpu\":{\"quota\":-1,\"cpus\":\"0-1\"},"
-			    "\"pids\":{\"limit\":9},\"devices\":[{\"allow\":false,\"access\":\"rwm\"}],\"blockIO\":{"
-			    "\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":0,\"rate\":5}],"
-			    "\"throttleWriteIOPSDevice\":[{\"major\":8,\"minor\":1,\"rate\":6}]}}}}");
+	autojson *j =
+		parse("{" MINIMAL ",\"root\":{\"path\":\"rootfs\",\"readonly\":true},\"hostname\":\"h\",\"process\":{"
+		      "\"terminal\":true,\"consoleSize\":{\"height\":24,\"width\":80},\"user\":{\"uid\":5,\"gid\":6,"
+		      "\"additionalGids\":[7,\"wheel\"],\"username\":\"bob\",\"umask\":63},\"args\":[\"a\",\"b\"],"
+		      "\"env\":[\"X=1\"],\"cwd\":\"/w\",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_BPF\"]},"
+		      "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":-1}],"
+		      "\"noNewPrivileges\":true,\"oomScoreAdj\":-5},\"mounts\":[{\"destination\":\"/proc\","
+		      "\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\"]}],\"linux\":{\"namespaces\":["
+		      "{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/n\"}],\"sysctl\":{\"net.x\":\"1\"},"
+		      "\"maskedPaths\":[\"/a\"],\"readonlyPaths\":[\"/b\",\"/c\"],\"cgroupsPath\":\"/silo/x\","
+		      "\"resources\":{\"memory\":{\"limit\":1000},\"cpu\":{\"quota\":-1,\"cpus\":\"0-1\"},"
+		      "\"pids\":{\"limit\":9},\"devices\":[{\"allow\":false,\"access\":\"rwm\"}],\"blockIO\":{"
+		      "\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":0,\"rate\":5}],"
+		      "\"throttleWriteIOPSDevice\":[{\"major\":8,\"minor\":1,\"rate\":6}]}}}}");
 	struct err e = { 0 };
 	struct oci_spec *s = oci_spec_parse(j, &e);
 

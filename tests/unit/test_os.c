@@ -45,8 +45,8 @@ static void test_path_clean(void **state)
 
 static void test_mount_options(void **state)
 {
-	static const char *const options[] = { "rw", "ro", "nosuid", "noatime", "relatime", "rbind", "rslave", "size=1k",
-					       "newinstance", "rro" };
+	static const char *const options[] = { "rw",    "ro",     "nosuid",  "noatime",     "relatime",
+					       "rbind", "rslave", "size=1k", "newinstance", "rro" };
 	static const char *const refused[] = { "idmap" };
 	struct mount_options o;
 	struct err e;
@@ -138,7 +138,9 @@ static void test_cgroup_mounts(void **state)
 
 static void test_device_line(void **state)
 {
-	struct cgroup_device any = { .allow = true, .type = 'c', .major = 136, .minor = -1, .read = true, .write = true };
+	struct cgroup_device any = {
+		.allow = true, .type = 'c', .major = 136, .minor = -1, .read = true, .write = true
+	};
 	struct cgroup_device all = { .type = 'a', .major = -1, .minor = -1 };
 	char line[64];
 
@@ -228,7 +230,8 @@ static void test_names(void **state)
 	assert_int_equal(caps_parse("CHOWN"), -1);
 	assert_int_equal(ns_flag("network"), CLONE_NEWNET);
 	assert_int_equal(ns_flag("net"), 0);
-	assert_true(seccomp_is_filter(8) && !seccomp_is_filter(0) && !seccomp_is_filter(12) && !seccomp_is_filter(8 * 4097));
+	assert_true(seccomp_is_filter(8) && !seccomp_is_filter(0) && !seccomp_is_filter(12) &&
+		    !seccomp_is_filter(8 * 4097));
 }
 
 int main(void)

@@ -19,8 +19,9 @@ static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
 			     "app:x:1000:1001:app:/home/app:/bin/sh\n"
 			     "0x10:x:77:77::relative:/\n"
 			     "last:x:9:9";
-static const char group[] = "root:x:0:\nwheel:x:10:root,app\nextra:x:2000:x,app,y\nappx:x:2001:appx\nbad:x:99999999999:app\n"
-			    "app:x:1001:\n";
+static const char group[] =
+	"root:x:0:\nwheel:x:10:root,app\nextra:x:2000:x,app,y\nappx:x:2001:appx\nbad:x:99999999999:app\n"
+	"app:x:1001:\n";
 
 struct user_case {
 	const char *spec;
@@ -82,7 +83,8 @@ static void test_resolve(void **state)
 		if (r)
 			fail_msg("\"%s\": %s", c->spec, e.msg);
 		if (ids.uid != c->uid || ids.gid != c->gid || ids.n_groups != c->n_groups || strcmp(ids.home, c->home))
-			fail_msg("\"%s\": %u:%u %zu groups, home %s", c->spec, ids.uid, ids.gid, ids.n_groups, ids.home);
+			fail_msg("\"%s\": %u:%u %zu groups, home %s", c->spec, ids.uid, ids.gid, ids.n_groups,
+				 ids.home);
 	}
 }
 

@@ -55,7 +55,8 @@ static const struct step exec_steps[] = {
 	{ "terminal",     wants_terminal, open_terminal,    NULL },
 };
 
-static _Noreturn void exec_child(struct process *p, const struct oci_process *spec, const struct process_io *io, int sync)
+static _Noreturn void exec_child(struct process *p, const struct oci_process *spec, const struct process_io *io,
+				 int sync)
 {
 	struct child ch;
 
@@ -122,7 +123,8 @@ static int check_state(const struct container *c, struct err *e)
 	if (c->init.ended)
 		return err_set(e, ERR_CONFLICT, 0, "container %s is not running", c->b->id);
 	if (cgroup_is_frozen(c->cg))
-		return err_set(e, ERR_CONFLICT, 0, "container %s is paused, unpause the container before exec", c->b->id);
+		return err_set(e, ERR_CONFLICT, 0, "container %s is paused, unpause the container before exec",
+			       c->b->id);
 	return 0;
 }
 

@@ -19,8 +19,8 @@
 #include "isolation/process/child.h"
 #include "isolation/process/sync.h"
 #include "os/lookup.h"
-#include "os/root.h"
 #include "os/rlimit.h"
+#include "os/root.h"
 #include "os/seccomp.h"
 #include "os/tty.h"
 

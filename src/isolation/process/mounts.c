@@ -79,7 +79,8 @@ static int check_destination(const char *path, const char *type, struct err *e)
 	if (!strcmp(path, "/proc"))
 		return type && !strcmp(type, "proc")
 			       ? 0
-			       : err_set(e, ERR_INVALID, 0, "\"/proc\" cannot be mounted because it is not of type proc");
+			       : err_set(e, ERR_INVALID, 0,
+					 "\"/proc\" cannot be mounted because it is not of type proc");
 	for (size_t i = 0; i < array_len(proc_allowed); i++) {
 		if (!strcmp(path, proc_allowed[i]))
 			return 0;
@@ -150,10 +151,10 @@ static void tmpfs_mode(int target, struct mount_options *o, char text[static 16]
 /* Later steps need these mounts by fd. Returns true when the mount fd is kept. */
 static bool keep_mount(struct child *ch, const char *type, const char *path, int mount)
 {
-	int *slot = !strcmp(type, "proc") && !strcmp(path, "/proc")	    ? &ch->proc_fs
-		    : !strcmp(type, "tmpfs") && !strcmp(path, "/dev")	    ? &ch->dev
+	int *slot = !strcmp(type, "proc") && !strcmp(path, "/proc")        ? &ch->proc_fs
+		    : !strcmp(type, "tmpfs") && !strcmp(path, "/dev")      ? &ch->dev
 		    : !strcmp(type, "devpts") && !strcmp(path, "/dev/pts") ? &ch->pts
-									    : NULL;
+									   : NULL;
 
 	if (slot) {
 		close_fd(slot);
@@ -282,8 +283,7 @@ int child_bind_files(void *arg, struct err *e)
 
 	for (size_t i = 0; i < b->n_files; i++) {
 		has_data |= b->files[i].data != NULL;
-		if (b->files[i].source &&
-		    bind_file(ch, b->files[i].source, b->files[i].destination, false, e))
+		if (b->files[i].source && bind_file(ch, b->files[i].source, b->files[i].destination, false, e))
 			return -1;
 	}
 	if (has_data && bind_data_files(ch, e))

@@ -83,8 +83,7 @@ static json_t *container_top(struct container *c, const json_t *ps_args, struct 
 		err_set(e, ERR_INVALID, 0, "more than %d arguments for ps", PS_ARGS_MAX);
 		return NULL;
 	}
-	json_array_foreach(ps_args, i, arg)
-	{
+	json_array_foreach(ps_args, i, arg) {
 		argv[i + 1] = json_is_string(arg) ? json_string_value(arg) : "";
 	}
 	pids = cgroup_pids(c->cg, e);
@@ -99,8 +98,8 @@ static void add_network(json_t *networks, const char *line)
 	char name[32];
 	long long rx[4], tx[4];
 
-	if (sscanf(line, " %31[^:]: %lld %lld %lld %lld %*d %*d %*d %*d %lld %lld %lld %lld", name, &rx[0], &rx[1], &rx[2],
-		   &rx[3], &tx[0], &tx[1], &tx[2], &tx[3]) != 9 ||
+	if (sscanf(line, " %31[^:]: %lld %lld %lld %lld %*d %*d %*d %*d %lld %lld %lld %lld", name, &rx[0], &rx[1],
+		   &rx[2], &rx[3], &tx[0], &tx[1], &tx[2], &tx[3]) != 9 ||
 	    !strcmp(name, "lo"))
 		return;
 	json_object_set_new(networks, name,

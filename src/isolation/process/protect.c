@@ -39,8 +39,9 @@ static bool has_own(const struct child *ch, uint64_t flag)
 static bool sysctl_allowed(const struct child *ch, const char *name)
 {
 	for (size_t i = 0; i < array_len(sysctl_table); i++) {
-		bool same = sysctl_table[i].is_prefix ? !strncmp(name, sysctl_table[i].name, strlen(sysctl_table[i].name))
-						      : !strcmp(name, sysctl_table[i].name);
+		bool same = sysctl_table[i].is_prefix
+				    ? !strncmp(name, sysctl_table[i].name, strlen(sysctl_table[i].name))
+				    : !strcmp(name, sysctl_table[i].name);
 
 		if (same)
 			return has_own(ch, sysctl_table[i].flag);
