@@ -67,7 +67,8 @@ static int run(const char *template_dir, bool cold, int idle_ms)
 		vm_free(v);
 		return -1;
 	}
-	printf("{\"mode\": \"%s\", \"ms\": %.1f, \"pid\": %d, \"pss_kb\": %ld, \"anonymous_kb\": %ld, \"rss_kb\": %ld}\n",
+	printf("{\"mode\": \"%s\", \"ms\": %.1f, \"pid\": %d, \"pss_kb\": %ld, \"anonymous_kb\": %ld, \"rss_kb\": "
+	       "%ld}\n",
 	       cold ? "cold" : "clone", running - start, (int)vm_pid(v), smaps_kb(vm_pid(v), "Pss:"),
 	       smaps_kb(vm_pid(v), "Anonymous:"), smaps_kb(vm_pid(v), "Rss:"));
 	fflush(stdout);

@@ -10,7 +10,9 @@
 #include "cmd/doctor_process.h"
 #include "cmd/silo.h"
 
-static const char *const status_names[] = { [CHECK_OK] = "ok", [CHECK_WARNING] = "warning", [CHECK_MISSING] = "missing" };
+static const char *const status_names[] = {
+	[CHECK_OK] = "ok", [CHECK_WARNING] = "warning", [CHECK_MISSING] = "missing"
+};
 
 void check_add(json_t *checks, enum check_status status, const char *name, const char *detail, const char *fix)
 {

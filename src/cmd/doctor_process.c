@@ -44,8 +44,11 @@ static void check_kernel(json_t *checks)
 	static const struct {
 		long number;
 		const char *name;
-	} calls[] = { { SYS_clone3, "clone3" }, { SYS_openat2, "openat2" }, { SYS_pidfd_open, "pidfd_open" },
-		      { SYS_close_range, "close_range" }, { SYS_move_mount, "move_mount" } };
+	} calls[] = { { SYS_clone3, "clone3" },
+		      { SYS_openat2, "openat2" },
+		      { SYS_pidfd_open, "pidfd_open" },
+		      { SYS_close_range, "close_range" },
+		      { SYS_move_mount, "move_mount" } };
 	struct utsname host;
 	autostr missing;
 
@@ -121,12 +124,15 @@ static void check_cgroup(json_t *checks)
 {
 	static const char *const wanted[] = { "memory", "pids", "cpu" };
 	bool v2 = !access("/sys/fs/cgroup/cgroup.controllers", F_OK);
-	const char *name = v2 ? "version 2" : access("/sys/fs/cgroup/unified", F_OK) ? "version 1" : "version 1 (hybrid)";
+	const char *name = v2                                       ? "version 2"
+			   : access("/sys/fs/cgroup/unified", F_OK) ? "version 1"
+								    : "version 1 (hybrid)";
 	autostr text, missing;
 
 	str_init(&text, 4 * KIB);
 	str_init(&missing, 256);
-	if (access("/sys/fs/cgroup", F_OK) || (v2 && io_read_file(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", &text, NULL))) {
+	if (access("/sys/fs/cgroup", F_OK) ||
+	    (v2 && io_read_file(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", &text, NULL))) {
 		check_add(checks, CHECK_MISSING, "cgroup", "not mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
 		return;
 	}
@@ -152,7 +158,8 @@ static void check_ps(json_t *checks)
 	if (ps)
 		check_add(checks, CHECK_OK, "ps", ps, NULL);
 	else
-		check_add(checks, CHECK_WARNING, "ps", "not installed: docker top won't work", "install the package procps");
+		check_add(checks, CHECK_WARNING, "ps", "not installed: docker top won't work",
+			  "install the package procps");
 }
 
 static void (*const process_checks[])(json_t *checks) = {

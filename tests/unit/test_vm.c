@@ -52,7 +52,8 @@ static void clone_has_private_memory_and_no_kernel(void **state)
 
 static void modes_have_the_same_devices(void **state)
 {
-	autofree char *clone = joined(VM_MODE_CLONE, "a", true, true), *template = joined(VM_MODE_TEMPLATE, "b", false, false);
+	autofree char *clone = joined(VM_MODE_CLONE, "a", true, true),
+		      *template = joined(VM_MODE_TEMPLATE, "b", false, false);
 	autofree char *cold = joined(VM_MODE_COLD, "c", false, true);
 	const char *in_clone = clone, *in_template = template, *in_cold = cold;
 	int n = 0;
@@ -80,7 +81,8 @@ static void modes_have_the_same_devices(void **state)
 
 static void ids_cannot_carry_arguments(void **state)
 {
-	static const char *const bad[] = { "", "a,process=x", "a b", "-name", "A", "a/b", "a\n", "a=b", "a.b", "\xc3\xa9" };
+	static const char *const bad[] = { "",    "a,process=x", "a b", "-name", "A",
+					   "a/b", "a\n",         "a=b", "a.b",   "\xc3\xa9" };
 	char longest[VM_ID_MAX + 2];
 
 	for (size_t i = 0; i < array_len(bad); i++) {
@@ -103,8 +105,10 @@ static void incomplete_templates_are_refused(void **state)
 	static const char *const bad[] = {
 		"{}",
 		"{\"layout\": 1}",
-		"{\"layout\": 999, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 1, \"cpus\": 1}",
-		"{\"layout\": 1, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 0, \"cpus\": 1}",
+		"{\"layout\": 999, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 1, "
+		"\"cpus\": 1}",
+		"{\"layout\": 1, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 0, "
+		"\"cpus\": 1}",
 	};
 
 	for (size_t i = 0; i < array_len(bad); i++) {
@@ -196,7 +200,7 @@ static void calls_get_answers_and_events_wait(void **state)
 	json_t *event, *result;
 
 	assert_int_equal(open_to(GREETING OK "{\"event\": \"A\"}\n{\"event\": \"B\"}\n{\"return\": {\"x\": 1}}\n"
-				 "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no way\"}}\n",
+					     "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no way\"}}\n",
 				 false, &q, &peer, &e),
 			 0);
 	assert_int_equal(qmp_call(&q, "query", NULL, -1, &result, &e), 0);

@@ -240,14 +240,10 @@ static void a_changed_source_is_noticed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(entries_are_newc_and_aligned),
-		cmocka_unit_test(directories_come_once_and_first),
-		cmocka_unit_test(archive_has_a_maximum),
-		cmocka_unit_test(payload_is_found_in_the_header),
-		cmocka_unit_test(bad_images_are_refused),
-		cmocka_unit_test(elf_and_gzip_are_inflated),
-		cmocka_unit_test(closure_is_in_order_of_loading),
-		cmocka_unit_test(closure_ends_when_told),
+		cmocka_unit_test(entries_are_newc_and_aligned),   cmocka_unit_test(directories_come_once_and_first),
+		cmocka_unit_test(archive_has_a_maximum),          cmocka_unit_test(payload_is_found_in_the_header),
+		cmocka_unit_test(bad_images_are_refused),         cmocka_unit_test(elf_and_gzip_are_inflated),
+		cmocka_unit_test(closure_is_in_order_of_loading), cmocka_unit_test(closure_ends_when_told),
 		cmocka_unit_test(a_changed_source_is_noticed),
 	};
 

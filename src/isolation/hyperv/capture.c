@@ -13,7 +13,8 @@
 
 char *capture_find_program(const char *name)
 {
-	static const char *const dirs[] = { "/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin" };
+	static const char *const dirs[] = { "/usr/bin", "/bin",           "/usr/sbin",
+					    "/sbin",    "/usr/local/bin", "/usr/local/sbin" };
 
 	if (name[0] == '/')
 		return access(name, X_OK) ? NULL : xstrdup(name);

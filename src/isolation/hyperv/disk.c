@@ -22,8 +22,10 @@ static int format(const char *path, uint64_t size_bytes, struct err *e)
 	autofree char *aside = xasprintf("%s.new", path);
 	/* No journal: the file system of a container needs no more than its image has. lazy: mkfs writes little.
 	 * -m 0: nothing is kept for a superuser. */
-	const char *const argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E",
-				     "lazy_itable_init=1,lazy_journal_init=1,discard", aside, NULL };
+	const char *const argv[] = { "mkfs.ext4",    "-q", "-F",
+				     "-m",           "0",  "-O",
+				     "^has_journal", "-E", "lazy_itable_init=1,lazy_journal_init=1,discard",
+				     aside,          NULL };
 	const char *const envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL };
 	autoclose int fd = open(aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	autostr output;
@@ -33,9 +35,9 @@ static int format(const char *path, uint64_t size_bytes, struct err *e)
 		return err_set(e, ERR_SYSTEM, errno, "create %s", aside);
 	if (capture_output(argv, envp, &output, e)) {
 		unlink(aside);
-		return e->kind == ERR_UNAVAILABLE ?
-			       err_set(e, ERR_UNAVAILABLE, 0, "mkfs.ext4 isn't installed (install the package e2fsprogs)") :
-			       -1;
+		return e->kind == ERR_UNAVAILABLE ? err_set(e, ERR_UNAVAILABLE, 0,
+							    "mkfs.ext4 isn't installed (install the package e2fsprogs)")
+						  : -1;
 	}
 	if (fsync(fd) || rename(aside, path))
 		return err_set(e, ERR_SYSTEM, errno, "keep %s", path);

@@ -45,7 +45,9 @@ static const struct guest_module {
 	{ "virtio_blk", LIST_LATE, true, NULL },
 };
 
-static const char *const guest_dirs[] = { "dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var", "usr", "bin" };
+static const char *const guest_dirs[] = {
+	"dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var", "usr", "bin"
+};
 
 static const struct {
 	const char *name, *text;
@@ -113,8 +115,8 @@ static int add_module_file(void *arg, const char *path)
 		return -1;
 	b->loaded = xrealloc(b->loaded, (b->n_loaded + 1) * sizeof *b->loaded);
 	b->loaded[b->n_loaded++] = xstrdup(path);
-	return b->current->parameters ? str_printf(list, "/%s %s\n", name, b->current->parameters) :
-					str_printf(list, "/%s\n", name);
+	return b->current->parameters ? str_printf(list, "/%s %s\n", name, b->current->parameters)
+				      : str_printf(list, "/%s\n", name);
 }
 
 static int add_modules(struct builder *b, struct err *e)

@@ -65,7 +65,8 @@ int kernel_find(const char *dir, const char *vm_dir, struct kernel *k, struct er
 	for (size_t i = 0; !dir && i < array_len(places); i++)
 		if (places[i] && find_below(places[i], k))
 			return 0;
-	return err_set(e, ERR_UNAVAILABLE, 0, "no guest kernel with its modules in %s (script/fetch-guest-kernel gets one)",
+	return err_set(e, ERR_UNAVAILABLE, 0,
+		       "no guest kernel with its modules in %s (script/fetch-guest-kernel gets one)",
 		       dir ? dir : "/usr/local/lib/silo/kernel, /usr/lib/silo/kernel or /boot");
 }
 

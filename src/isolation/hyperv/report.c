@@ -101,8 +101,8 @@ static void look_for_programs(struct report *r)
 
 static void warn_emulated(struct report *r, const char *why)
 {
-	autofree char *text = xasprintf("KVM can't be used (%s): virtual machines are emulated, isolated as well but slower",
-					why);
+	autofree char *text =
+		xasprintf("KVM can't be used (%s): virtual machines are emulated, isolated as well but slower", why);
 
 	json_array_append_new(r->warnings, json_string(text));
 }

@@ -56,7 +56,7 @@ static int shim_fallocate(int fd, int mode, off_t offset, off_t length)
 	({ \
 		mode_t mode_ = 0; \
 		va_list ap_; \
-		if (((flags) & O_CREAT) || ((flags) & O_TMPFILE) == O_TMPFILE) { \
+		if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) { \
 			va_start(ap_, last); \
 			mode_ = va_arg(ap_, mode_t); \
 			va_end(ap_); \

@@ -69,7 +69,8 @@ static void sweep(const char *vm_dir, const struct vm_host *h)
 		struct stat st;
 		bool old = !stat(path, &st) && time_now().tv_sec - st.st_mtime > STALE_SECONDS;
 
-		if (str_starts(d->d_name, BUILD_PREFIX) || (str_starts(d->d_name, TEMPLATE_PREFIX) && old && !fits(path, h)))
+		if (str_starts(d->d_name, BUILD_PREFIX) ||
+		    (str_starts(d->d_name, TEMPLATE_PREFIX) && old && !fits(path, h)))
 			io_remove_tree(AT_FDCWD, path, &(struct err){ 0 });
 	}
 	if (dir)

@@ -60,7 +60,8 @@ static int wait_ready(struct vm *v, int64_t deadline_ms, struct err *e)
 
 	e->kind = ERR_NONE;
 	while (!have_frame(frame, n, e)) {
-		struct pollfd fds[] = { { .fd = vm_channel(v), .events = POLLIN }, { .fd = vm_pidfd(v), .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = vm_channel(v), .events = POLLIN },
+					{ .fd = vm_pidfd(v), .events = POLLIN } };
 		int64_t left = deadline_ms - time_monotonic_ms();
 		ssize_t got;
 
@@ -98,8 +99,8 @@ static int save_state(struct vm *v, const char *dir, json_t *facts, struct err *
 	json_object_update(facts, version);
 	json_decref(version);
 	if (qmp_call(q, "stop", NULL, -1, NULL, e) || vm_migration_capabilities(q, e) ||
-	    qmp_call(q, "migrate-set-parameters", json_pack("{s:I}", "max-bandwidth", (json_int_t)100000000000), -1, NULL,
-		     e) ||
+	    qmp_call(q, "migrate-set-parameters", json_pack("{s:I}", "max-bandwidth", (json_int_t)100000000000), -1,
+		     NULL, e) ||
 	    qmp_call(q, "getfd", json_pack("{s:s}", "fdname", "state"), state, NULL, e) ||
 	    qmp_call(q, "migrate", json_pack("{s:s}", "uri", "fd:state"), -1, NULL, e) || vm_migration_wait(q, e))
 		return -1;
@@ -121,8 +122,13 @@ static int boot_with(const char *dir, json_t *facts, const struct vm_facts *pars
 	autofree char *path = xasprintf("%s/" TEMPLATE_MEMORY_FILE, dir);
 	autoclose int memory = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int64_t start = time_monotonic_ms();
-	struct vm_launch launch = { .facts = parsed, .mode = VM_MODE_TEMPLATE, .template_dir = dir, .id = "template",
-				    .uid = TEMPLATE_UID, .memory = memory, .deadline_ms = start + deadline_ms };
+	struct vm_launch launch = { .facts = parsed,
+				    .mode = VM_MODE_TEMPLATE,
+				    .template_dir = dir,
+				    .id = "template",
+				    .uid = TEMPLATE_UID,
+				    .memory = memory,
+				    .deadline_ms = start + deadline_ms };
 	struct vm *v;
 	int rc;
 
@@ -182,8 +188,8 @@ static int attempt(const char *dir, const struct attempt *a, json_t *facts, stru
 /* All that decides whether a guest boots under KVM. */
 static json_t *kvm_identity(const struct vm_host *h)
 {
-	return json_pack("{s:s, s:s, s:s, s:o*}", "cpu", h->cpu_model, "kvm", h->kvm, "kernel", h->kernel.release, "qemu",
-			 host_stat_source(h->qemu_path, NULL));
+	return json_pack("{s:s, s:s, s:s, s:o*}", "cpu", h->cpu_model, "kvm", h->kvm, "kernel", h->kernel.release,
+			 "qemu", host_stat_source(h->qemu_path, NULL));
 }
 
 /* Has KVM been tried with all this, in vain? Then the reason is put into facts. */
@@ -202,8 +208,8 @@ static bool kvm_has_failed(const char *vm_dir, const struct vm_host *h, json_t *
 static void keep_verdict(const char *vm_dir, const struct vm_host *h, const json_t *facts)
 {
 	autofree char *path = xasprintf("%s/" VERDICT_FILE, vm_dir);
-	autojson *verdict = json_pack("{s:o, s:s}", "identity", kvm_identity(h), "problem",
-				      json_str(facts, "kvm_problem", ""));
+	autojson *verdict =
+		json_pack("{s:o, s:s}", "identity", kvm_identity(h), "problem", json_str(facts, "kvm_problem", ""));
 	autofree char *text = json_text(verdict);
 	struct err e;
 

@@ -219,11 +219,24 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 {
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, l->template_dir);
 	char memory[32], kvm[32], null[32];
-	char *envp[] = { "PATH=/usr/bin", "HOME=/", "LC_ALL=C", "QEMU_MODULE_DIR=" VMWP_MODULES, "LD_PRELOAD=" VMWP_SHIM,
-			 memory, kvm, null, NULL };
+	char *envp[] = { "PATH=/usr/bin",
+			 "HOME=/",
+			 "LC_ALL=C",
+			 "QEMU_MODULE_DIR=" VMWP_MODULES,
+			 "LD_PRELOAD=" VMWP_SHIM,
+			 memory,
+			 kvm,
+			 null,
+			 NULL };
 	char **argv = vm_args(l->facts, l->mode, l->id, l->image_path, l->disk_path, e);
-	struct jail_options jail = { .root_path = root, .program = VMWP_PROGRAM, .argv = argv, .envp = envp,
-				     .uid = l->uid, .file_bytes = largest_file(c), .fds = c->fd, .n_fds = VM_FD_COUNT };
+	struct jail_options jail = { .root_path = root,
+				     .program = VMWP_PROGRAM,
+				     .argv = argv,
+				     .envp = envp,
+				     .uid = l->uid,
+				     .file_bytes = largest_file(c),
+				     .fds = c->fd,
+				     .n_fds = VM_FD_COUNT };
 	int rc;
 
 	if (!argv)
@@ -243,7 +256,8 @@ static void explain(struct vm *v, struct err *e)
 	struct err plain = *e;
 
 	if (*words)
-		err_set(e, plain.kind, 0, "%.200s: %s", plain.msg, words + (strlen(words) > 280 ? strlen(words) - 280 : 0));
+		err_set(e, plain.kind, 0, "%.200s: %s", plain.msg,
+			words + (strlen(words) > 280 ? strlen(words) - 280 : 0));
 }
 
 struct vm *vm_launch(const struct vm_launch *l, struct err *e)

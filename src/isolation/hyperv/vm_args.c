@@ -117,13 +117,13 @@ static void add_backends(struct args *a, bool image, bool disk)
 	if (image)
 		add(a, "-add-fd", "fd=%d,set=2", VM_FD_IMAGE);
 	add(a, "-blockdev", "node-name=image,read-only=on,%s",
-	    image ? "driver=raw,file.driver=file,file.filename=/dev/fdset/2,file.read-only=on,file.locking=off" :
-		    EMPTY_DISK);
+	    image ? "driver=raw,file.driver=file,file.filename=/dev/fdset/2,file.read-only=on,file.locking=off"
+		  : EMPTY_DISK);
 	if (disk)
 		add(a, "-add-fd", "fd=%d,set=3", VM_FD_DISK);
 	add(a, "-blockdev", "node-name=disk,%s",
-	    disk ? "driver=raw,discard=unmap,file.driver=file,file.filename=/dev/fdset/3,file.discard=unmap" :
-		   EMPTY_DISK);
+	    disk ? "driver=raw,discard=unmap,file.driver=file,file.filename=/dev/fdset/3,file.discard=unmap"
+		 : EMPTY_DISK);
 	for (int i = 0; i < VM_SPARE_DISKS; i++)
 		add(a, "-blockdev", "node-name=spare%d,%s", i, EMPTY_DISK);
 }
