@@ -78,6 +78,15 @@ static int boot_standard_streams(void *arg, struct err *e)
 	return 0;
 }
 
+/*
+ * The console ends in the host's "last words" of a VM that died: only what is critical goes there, not what a container
+ * makes the kernel complain about.
+ */
+static int boot_console(void *arg, struct err *e)
+{
+	return io_write_kernel(AT_FDCWD, "/proc/sys/kernel/printk", "3", e);
+}
+
 static int boot_limits(void *arg, struct err *e)
 {
 	const struct rlimit files = { OPEN_FILES_MAX, OPEN_FILES_MAX };
@@ -235,6 +244,7 @@ static const struct step boot_steps[] = {
 	{ "root",              NULL,   boot_root,             NULL },
 	{ "file systems",      NULL,   boot_file_systems,     NULL },
 	{ "standard streams",  NULL,   boot_standard_streams, NULL },
+	{ "console",           NULL,   boot_console,          NULL },
 	{ "limits",            NULL,   boot_limits,           NULL },
 	{ "cgroups",           NULL,   boot_cgroups,          NULL },
 	{ "modules",           NULL,   boot_modules,          NULL },
