@@ -2,7 +2,6 @@
 /* Counters of a cgroup and what the container sees at /sys/fs/cgroup. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -14,6 +13,7 @@
 #include "base/own.h"
 #include "os/cgroup_priv.h"
 #include "os/mount.h"
+#include "os/numbers.h"
 
 #define NS_PER_TICK (1000000000ll / 100) /* USER_HZ is 100 in every kernel ABI that we run on */
 
@@ -100,14 +100,19 @@ static void blkio_add(json_t *list, unsigned major, unsigned minor, const char *
 }
 
 /* v1 "8:0 Read 4096" a line. */
-static void blkio_line_v1(json_t *list, const char *line)
+static void blkio_line_v1(json_t *list, char *line)
 {
 	unsigned major, minor;
-	long long value;
-	char op[16];
+	const char *op;
+	char *space;
 
-	if (sscanf(line, "%u:%u %15s %lld", &major, &minor, op, &value) == 4)
-		blkio_add(list, major, minor, op, value);
+	if (numbers_read_device(line, &major, &minor, &op))
+		return;
+	space = strchr(op, ' ');
+	if (!space)
+		return;
+	*space = '\0';
+	blkio_add(list, major, minor, op, strtoll(space + 1, NULL, 10));
 }
 
 /* v2 "8:0 rbytes=4096 wbytes=0 rios=1 ..." a line. */
@@ -115,11 +120,12 @@ static void blkio_line_v2(json_t *list, const char *line)
 {
 	static const char *const keys[][2] = { { "rbytes=", "Read" }, { "wbytes=", "Write" } };
 	unsigned major, minor;
+	const char *rest;
 
-	if (sscanf(line, "%u:%u", &major, &minor) != 2)
+	if (numbers_read_device(line, &major, &minor, &rest))
 		return;
 	for (size_t i = 0; i < array_len(keys); i++) {
-		const char *p = strstr(line, keys[i][0]);
+		const char *p = strstr(rest, keys[i][0]);
 
 		if (p)
 			blkio_add(list, major, minor, keys[i][1], strtoll(p + strlen(keys[i][0]), NULL, 10));
@@ -151,15 +157,14 @@ static void blkio(const struct cgroup *cg, json_t *out)
 static void system_cpu(json_t *out)
 {
 	char text[512];
-	unsigned long long t[8] = { 0 };
+	int64_t t[8] = { 0 };
 	int64_t sum = 0;
 
-	if (cgroup_read(AT_FDCWD, "/proc/stat", text, sizeof(text)) ||
-	    sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6],
-		   &t[7]) < 4)
+	if (cgroup_read(AT_FDCWD, "/proc/stat", text, sizeof(text)) || !str_starts(text, "cpu ") ||
+	    numbers_read(text + strlen("cpu "), t, array_len(t)) < 4)
 		return;
 	for (size_t i = 0; i < array_len(t); i++)
-		sum += (int64_t)t[i];
+		sum += t[i];
 	json_object_set_new(out, "system_cpu_ns", json_integer(sum * NS_PER_TICK));
 }
 

@@ -23,6 +23,7 @@
 #include "os/lookup.h"
 #include "os/mount.h"
 #include "os/ns.h"
+#include "os/numbers.h"
 #include "os/root.h"
 #include "os/seccomp.h"
 
@@ -223,6 +224,21 @@ static void test_lookup(void **state)
 	assert_string_equal(e.msg, "exec /x: exec format error");
 }
 
+static void test_numbers(void **state)
+{
+	int64_t v[3];
+	unsigned major, minor;
+	const char *rest;
+
+	assert_int_equal(numbers_read(" 1  22 x 3", v, 3), 2);
+	assert_int_equal(v[1], 22);
+	assert_int_equal(numbers_read("18446744073709551615", v, 3), 1);
+	assert_true(v[0] == INT64_MAX);
+	assert_int_equal(numbers_read_device("8:16 Read 5", &major, &minor, &rest), 0);
+	assert_true(major == 8 && minor == 16 && !strcmp(rest, "Read 5"));
+	assert_int_equal(numbers_read_device("Total 5", &major, &minor, &rest), -1);
+}
+
 static void test_names(void **state)
 {
 	assert_int_equal(caps_parse("CAP_CHOWN"), 0);
@@ -241,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_cgroup_settings), cmocka_unit_test(test_cgroup_mounts),
 		cmocka_unit_test(test_device_line),    cmocka_unit_test(test_root),
 		cmocka_unit_test(test_lookup),	       cmocka_unit_test(test_names),
+		cmocka_unit_test(test_numbers),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);

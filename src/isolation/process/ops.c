@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* isolation_process: the table, and the operations that are a few lines. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "isolation/process/process.h"
+#include "os/numbers.h"
 #include "os/pidfd.h"
 #include "os/run.h"
 #include "os/tty.h"
@@ -92,21 +92,32 @@ static json_t *container_top(struct container *c, const json_t *ps_args, struct 
 	return json_pack("{s:o, s:O}", "output", json_stringn_nocheck(out.s ? out.s : "", out.len), "pids", pids);
 }
 
-/* One line of /proc/PID/net/dev: "eth0: bytes packets errs drop fifo frame compressed multicast | bytes packets ...". */
-static void add_network(json_t *networks, const char *line)
-{
-	char name[32];
-	long long rx[4], tx[4];
+/* Columns of /proc/PID/net/dev that are of interest; the others are kinds of errors. */
+static const struct {
+	const char *key;
+	size_t column;
+} net_columns[] = {
+	{ "rx_bytes",   0 }, { "rx_packets", 1 }, { "rx_errors", 2  }, { "rx_dropped", 3  },
+	{ "tx_bytes",   8 }, { "tx_packets", 9 }, { "tx_errors", 10 }, { "tx_dropped", 11 },
+};
 
-	if (sscanf(line, " %31[^:]: %lld %lld %lld %lld %*d %*d %*d %*d %lld %lld %lld %lld", name, &rx[0], &rx[1],
-		   &rx[2], &rx[3], &tx[0], &tx[1], &tx[2], &tx[3]) != 9 ||
-	    !strcmp(name, "lo"))
+/* "  eth0: bytes packets ...". */
+static void add_network(json_t *networks, char *line)
+{
+	char *name = line + strspn(line, " ");
+	char *colon = strchr(name, ':');
+	int64_t values[16];
+	json_t *one;
+
+	if (!colon || numbers_read(colon + 1, values, array_len(values)) != array_len(values))
 		return;
-	json_object_set_new(networks, name,
-			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_bytes", (json_int_t)rx[0],
-				      "rx_packets", (json_int_t)rx[1], "rx_errors", (json_int_t)rx[2], "rx_dropped",
-				      (json_int_t)rx[3], "tx_bytes", (json_int_t)tx[0], "tx_packets", (json_int_t)tx[1],
-				      "tx_errors", (json_int_t)tx[2], "tx_dropped", (json_int_t)tx[3]));
+	*colon = '\0';
+	if (!strcmp(name, "lo"))
+		return;
+	one = json_object();
+	for (size_t i = 0; i < array_len(net_columns); i++)
+		json_object_set_new(one, net_columns[i].key, json_integer(values[net_columns[i].column]));
+	json_object_set_new(networks, name, one);
 }
 
 static json_t *read_networks(pid_t pid)
