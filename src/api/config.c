@@ -12,9 +12,9 @@
 #define CONFIG_BYTES_MAX (1 * MIB)
 #define DEFAULT_CONFIG "/etc/silo/daemon.json"
 
-enum option_type { OPTION_BOOL, OPTION_STRING, OPTION_HOSTS, OPTION_ENGINE };
+enum option_type { OPTION_BOOL, OPTION_STRING, OPTION_HOSTS };
 
-/* OPTION_ENGINE: only a key of the file; the engine reads and checks its value. */
+/* A key that isn't here is refused: better than one that is silently without effect. */
 static const struct option {
 	const char *flag, *key;
 	enum option_type type;
@@ -39,15 +39,6 @@ static const struct option {
 	{ "--version", NULL, OPTION_BOOL, offsetof(struct config, version), NULL, "print the version" },
 	{ "--help", NULL, OPTION_BOOL, offsetof(struct config, help), NULL, "print this help" },
 	{ NULL, "guest-kernel", OPTION_STRING, offsetof(struct config, guest_kernel), NULL, NULL },
-	{ NULL, "default-ulimits", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "default-shm-size", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "dns", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "dns-opts", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "dns-search", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "init", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "labels", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "log-driver", OPTION_ENGINE, 0, NULL, NULL },
-	{ NULL, "log-opts", OPTION_ENGINE, 0, NULL, NULL },
 };
 
 static const char *const log_levels[] = {
@@ -150,8 +141,6 @@ static int set_key(struct config *c, const struct option *o, const json_t *file,
 				return -1;
 		}
 		return 0;
-	case OPTION_ENGINE:
-		break;
 	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -28,6 +29,22 @@ int daemon_lock(const char *dir, struct err *e)
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return err_set(e, ERR_CONFLICT, 0, "another silod is running on %s (it holds %s)", dir, path);
 	return take_fd(&fd);
+}
+
+void daemon_prepare(sigset_t *signals)
+{
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP };
+	struct rlimit files;
+
+	sigemptyset(signals);
+	for (size_t i = 0; i < array_len(wanted); i++)
+		sigaddset(signals, wanted[i]);
+	pthread_sigmask(SIG_BLOCK, signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 /* Source: sd_notify(3). A leading '@' is the abstract namespace. */

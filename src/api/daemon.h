@@ -3,6 +3,7 @@
 #ifndef SILO_API_DAEMON_H
 #define SILO_API_DAEMON_H
 
+#include <signal.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -38,17 +39,20 @@ void listeners_remove(struct listeners *l);
 /* sd_notify(3) without its library: "READY=1", "STOPPING=1". Silent where there is no service manager. */
 void notify_manager(const char *state);
 
+/* Signals that end or reload the daemon, blocked for sigwait() before there are threads; SIGPIPE ignored; as many open
+ * files as the host allows. Children must reset mask and dispositions. */
+void daemon_prepare(sigset_t *signals);
+
 /* Directory of silo-monitor and its siblings: beside this program, or ../libexec/silo. Heap string, or NULL. */
 char *find_lib_dir(struct err *e) must_check;
 
 /**
  * private_ns_enter - give this process (no threads yet) a mount namespace of its own that receives the host's mounts
- * and sends none back.
+ * and sends none back, with find_lib_dir() mounted read-only at EXEC_ROOT/bin.
  *
- * @bin_path  directory (made where missing) at which lib_dir is mounted read-only: programs of ours that run inside
- *            containers are executed from there, so that not even root in a container can write to them
- *            (CVE-2019-5736).
+ * Programs of ours that run inside containers are executed from there, so that not even root in a container can write
+ * to them (CVE-2019-5736). Returns that path as a heap string, or NULL.
  */
-int private_ns_enter(const char *lib_dir, const char *bin_path, struct err *e) must_check;
+char *private_ns_enter(const char *exec_root, struct err *e) must_check;
 
 #endif

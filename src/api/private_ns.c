@@ -9,6 +9,7 @@
 #include "api/daemon.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "base/step.h"
 
 #define MOUNTINFO_BYTES_MAX (16 * MIB)
@@ -73,9 +74,13 @@ static const struct step private_ns_steps[] = {
 	{ "read-only programs",     NULL,  bind_bin,         NULL },
 };
 
-int private_ns_enter(const char *lib_dir, const char *bin_path, struct err *e)
+char *private_ns_enter(const char *exec_root, struct err *e)
 {
+	autofree char *lib_dir = find_lib_dir(e);
+	autofree char *bin_path = xasprintf("%s/bin", exec_root);
 	struct private_ns p = { .lib_dir = lib_dir, .bin_path = bin_path };
 
-	return steps_run(private_ns_steps, array_len(private_ns_steps), &p, NULL, e);
+	if (!lib_dir || steps_run(private_ns_steps, array_len(private_ns_steps), &p, NULL, e) < 0)
+		return NULL;
+	return take_ptr(&bin_path);
 }

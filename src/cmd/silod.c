@@ -27,15 +27,12 @@ struct daemon {
 	struct server *server;
 };
 
-static int check_root(void *arg, struct err *e)
-{
-	return geteuid() ? err_set(e, ERR_FORBIDDEN, 0, "silod must be run by root") : 0;
-}
-
 static int lock_state(void *arg, struct err *e)
 {
 	struct daemon *d = arg;
 
+	if (geteuid())
+		return err_set(e, ERR_FORBIDDEN, 0, "silod must be run by root");
 	if ((d->root_lock = daemon_lock(d->config.root, e)) < 0)
 		return -1;
 	/* One directory may serve as both: a second lock of the same file would be refused. */
@@ -47,12 +44,8 @@ static int lock_state(void *arg, struct err *e)
 static int enter_namespace(void *arg, struct err *e)
 {
 	struct daemon *d = arg;
-	autofree char *found = find_lib_dir(e);
 
-	if (!found)
-		return -1;
-	d->lib_dir = xasprintf("%s/bin", d->config.exec_root);
-	return private_ns_enter(found, d->lib_dir, e);
+	return (d->lib_dir = private_ns_enter(d->config.exec_root, e)) ? 0 : -1;
 }
 
 static int open_sockets(void *arg, struct err *e)
@@ -87,7 +80,6 @@ static int start_server(void *arg, struct err *e)
 
 static const struct step start_steps[] = {
 	/* name            wanted run              undo */
-	{ "check user",    NULL,  check_root,      NULL },
 	{ "lock state",    NULL,  lock_state,      NULL },
 	{ "namespace",     NULL,  enter_namespace, NULL },
 	{ "listen",        NULL,  open_sockets,    NULL },
@@ -117,12 +109,7 @@ static int serve(struct daemon *d)
 	sigset_t signals;
 	int signo = 0;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before there are threads: sigwait() below gets them */
-	signal(SIGPIPE, SIG_IGN);
+	daemon_prepare(&signals);
 	if (steps_run(start_steps, array_len(start_steps), d, NULL, &e) < 0) {
 		log_error("%s", e.msg);
 		return EXIT_FAILURE;
