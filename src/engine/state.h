@@ -33,7 +33,7 @@ struct engine {
 	bool template_emulated;
 	struct container **containers;
 	size_t n_containers, cap_containers;
-	volatile bool closing;
+	atomic_bool closing;
 };
 
 /* --- table of containers (table.c) ------------------------------------------------------------------------------- */

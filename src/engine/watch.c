@@ -72,10 +72,12 @@ static bool read_events(struct watcher *w, struct watch *x)
 	}
 }
 
-static void drop_socket(struct watcher *w, struct watch *x)
+/* close() alone isn't enough: a child that was just forked may hold a copy until its exec, and the epoll set with it. */
+static void forget_fd(struct watcher *w, int *fd)
 {
-	epoll_ctl(w->epoll, EPOLL_CTL_DEL, x->sock, NULL);
-	close_fd(&x->sock);
+	if (*fd >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, *fd, NULL);
+	close_fd(fd);
 }
 
 /* The monitor drops a watcher that is too slow: ask again. If the container has
@@ -94,7 +96,7 @@ static void on_socket(struct watcher *w, struct watch *x)
 
 	if (read_events(w, x))
 		return;
-	drop_socket(w, x);
+	forget_fd(w, &x->sock);
 	pthread_mutex_lock(&x->c->lock);
 	ended = container_has_ended(x->c, NULL);
 	pthread_mutex_unlock(&x->c->lock);
@@ -125,10 +127,10 @@ static void on_ready(struct watcher *w, struct watch *x)
 	}
 }
 
-static void watch_free(struct watch *x)
+static void watch_free(struct watcher *w, struct watch *x)
 {
-	close_fd(&x->sock);
-	close_fd(&x->pidfd);
+	forget_fd(w, &x->sock);
+	forget_fd(w, &x->pidfd);
 	record_put(x->c);
 	free(x);
 }
@@ -155,7 +157,7 @@ static void sweep(struct watcher *w)
 
 		dead = x->dead_next;
 		settle_monitor_gone(w->g, x->c);
-		watch_free(x);
+		watch_free(w, x);
 	}
 }
 
@@ -212,7 +214,7 @@ void watcher_free(struct watcher *w)
 	pthread_join(w->thread, NULL);
 	while ((x = w->all)) {
 		w->all = x->next;
-		watch_free(x);
+		watch_free(w, x);
 	}
 	close_fd(&w->epoll);
 	close_fd(&w->stop);
