@@ -228,14 +228,28 @@ int io_remove_tree(int dirfd, const char *path, struct err *e)
 	return 0;
 }
 
+/* gmtime_r(3) would read /etc/localtime: ten system calls that a starting container can do without. */
 void time_format(const struct timespec *t, char out[static TIME_TEXT_MAX])
 {
-	struct tm tm;
+	int64_t days = t->tv_sec / 86400, rest = t->tv_sec % 86400;
 
-	gmtime_r(&t->tv_sec, &tm);
-	size_t n = strftime(out, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (rest < 0) {
+		rest += 86400;
+		days--;
+	}
+	/* Proleptic Gregorian calendar, counted in eras of 400 years from 1 March of year 0. */
+	int64_t z = days + 719468;
+	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+	int64_t day_of_era = z - era * 146097;
+	int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t shifted_month = (5 * day_of_year + 2) / 153; /* 0 = March */
+	int day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
+	int month = (int)(shifted_month < 10 ? shifted_month + 3 : shifted_month - 9);
+	int year = (int)(year_of_era + era * 400 + (month <= 2));
 
-	snprintf(out + n, TIME_TEXT_MAX - n, ".%09ldZ", t->tv_nsec);
+	snprintf(out, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", year, month, day, (int)(rest / 3600),
+		 (int)(rest / 60 % 60), (int)(rest % 60), t->tv_nsec);
 }
 
 /* ".123" as nanoseconds; moves *s behind it. */

@@ -124,6 +124,16 @@ static void times_are_read_and_written(void **state)
 	assert_int_equal(time_parse("2026-01-02T05:04:05+02:00", &t), 0);
 	time_format(&t, text);
 	assert_string_equal(text, "2026-01-02T03:04:05.000000000Z");
+	static const char *const dates[] = { "1970-01-01T00:00:00", "2000-02-29T23:59:59", "2100-03-01T00:00:00",
+					     "1969-12-31T23:59:59", "2026-12-31T12:30:01" };
+
+	for (size_t i = 0; i < array_len(dates); i++) {
+		autofree char *in = xasprintf("%s.000000000Z", dates[i]);
+
+		assert_int_equal(time_parse(in, &t), 0);
+		time_format(&t, text);
+		assert_string_equal(text, in);
+	}
 	assert_int_equal(time_parse("1767323045.5", &t), 0);
 	assert_int_equal(t.tv_nsec, 500000000);
 	assert_int_equal(time_parse("yesterday", &t), -1);
