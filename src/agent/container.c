@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -275,11 +276,18 @@ int op_top(struct agent *a, const json_t *request, json_t **answer, struct err *
 int op_stats(struct agent *a, const json_t *request, json_t **answer, struct err *e)
 {
 	struct guest_container *g = guest_container_find(a, request, e);
+	struct sysinfo system_now;
 
 	if (!g)
 		return -1;
 	*answer = isolation_process.container_stats(g->container, e);
-	return *answer ? 0 : -1;
+	if (!*answer)
+		return -1;
+	/* Without a limit of its own a container is limited by the VM, not by the host. */
+	if (!json_object_get(*answer, "memory_limit_bytes") && !sysinfo(&system_now))
+		json_object_set_new(*answer, "memory_limit_bytes",
+				    json_integer((json_int_t)system_now.totalram * system_now.mem_unit));
+	return 0;
 }
 
 int op_update(struct agent *a, const json_t *request, json_t **answer, struct err *e)
