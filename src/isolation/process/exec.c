@@ -142,6 +142,7 @@ struct process *process_container_exec(struct container *c, const json_t *spec, 
 		if (!proc.has_caps)
 			proc.caps = c->b->spec->process.caps;
 		proc.caps.inheritable = proc.caps.ambient = 0;
+		proc.no_new_privs |= c->b->spec->process.no_new_privs;
 		failed = start(p, &proc, io, e);
 	}
 	oci_process_fini(&proc);

@@ -108,9 +108,11 @@ static int close_others(void *arg, struct err *e)
 static int set_rlimits(void *arg, struct err *e)
 {
 	struct child *ch = arg;
+	/* an exec without limits has those of its container */
+	const struct oci_process *p = ch->proc->n_rlimits ? ch->proc : &ch->spec->process;
 
-	for (size_t i = 0; i < ch->proc->n_rlimits; i++) {
-		const struct oci_rlimit *r = &ch->proc->rlimits[i];
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		const struct oci_rlimit *r = &p->rlimits[i];
 
 		if (rlimit_set(r->resource, r->soft, r->hard, e))
 			return child_verbatim(ch, e);
@@ -156,6 +158,26 @@ static void set_home(struct child *ch)
 	ch->env[p->n_env] = ch->home;
 }
 
+/* The primary group is one of the supplementary ones too, or a program that drops those would gain what a file denies to
+ * that group (CVE-2022-36109). */
+static int resolve_user(struct child *ch, const char *username, const char *passwd, const char *group, struct err *e)
+{
+	struct user_ids *ids = &ch->ids;
+
+	if (user_resolve(username, passwd, group, ids, e))
+		return -1;
+	for (size_t i = 0; i < ids->n_groups; i++) {
+		if (ids->groups[i] == ids->gid)
+			return 0;
+	}
+	if (ids->n_groups == USER_GROUPS_MAX)
+		ids->n_groups--;
+	memmove(ids->groups + 1, ids->groups, ids->n_groups * sizeof(ids->groups[0]));
+	ids->groups[0] = ids->gid;
+	ids->n_groups++;
+	return 0;
+}
+
 static int find_user(void *arg, struct err *e)
 {
 	struct child *ch = arg;
@@ -168,7 +190,7 @@ static int find_user(void *arg, struct err *e)
 	str_init(&group, PASSWD_BYTES_MAX);
 	if (root_read_file(root, "/etc/passwd", &passwd, e) || root_read_file(root, "/etc/group", &group, e))
 		return -1;
-	failed = u->username ? user_resolve(u->username, passwd.s ? passwd.s : "", group.s ? group.s : "", &ch->ids, e)
+	failed = u->username ? resolve_user(ch, u->username, passwd.s ? passwd.s : "", group.s ? group.s : "", e)
 			     : copy_ids(ch, u, passwd.s ? passwd.s : "");
 	if (failed || add_groups(ch, u, group.s ? group.s : "", e))
 		return child_verbatim(ch, e);

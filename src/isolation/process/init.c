@@ -81,11 +81,13 @@ static int set_hostname(void *arg, struct err *e)
 int child_set_oom_score(void *arg, struct err *e)
 {
 	const struct child *ch = arg;
-	bool given = ch->proc->has_oom_score_adj;
+	/* an exec is judged as its container is */
+	const struct oci_process *p = ch->proc->has_oom_score_adj ? ch->proc : &ch->spec->process;
+	bool given = p->has_oom_score_adj;
 	char text[16];
 
 	/* Without one 0: the monitor protects itself from the OOM killer, its container must not inherit that. */
-	snprintf(text, sizeof(text), "%d", given ? ch->proc->oom_score_adj : 0);
+	snprintf(text, sizeof(text), "%d", given ? p->oom_score_adj : 0);
 	return io_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", text, e) && given ? -1 : 0;
 }
 
