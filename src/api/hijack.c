@@ -70,16 +70,26 @@ static int session_fd(int client, const char *early, size_t n_early, struct err 
 	return pair[1];
 }
 
+static int hand_over(struct request *r, const char *early, size_t n_early, struct err *e)
+{
+	int session = session_fd(r->hijack.client, early, n_early, e);
+
+	return session < 0 ? -1 : r->hijack.run(r, session, e);
+}
+
 static void run_session(struct request *r, const char *early, size_t n_early)
 {
 	int client = r->hijack.client;
 	struct err e = { 0 };
-	int session;
+	int rc = 0;
 
+	if (r->hijack.run_first)
+		rc = hand_over(r, early, n_early, &e);
 	if (write_head(r, client) < 0)
 		return; /* the client has left */
-	session = session_fd(client, early, n_early, &e);
-	if (session < 0 || r->hijack.run(r, session, &e) < 0) {
+	if (!r->hijack.run_first)
+		rc = hand_over(r, early, n_early, &e);
+	if (rc < 0) {
 		log_debug("%s %s: %s", r->route->method, r->route->path, e.msg);
 		write_error(r, client, e.msg);
 		shutdown(client, SHUT_RDWR);

@@ -30,6 +30,7 @@ typedef int hijack_fn(struct request *r, int fd, struct err *e);
 struct hijack {
 	hijack_fn *run; /* NULL = not hijacked */
 	bool tty;
+	bool run_first; /* run before the head is sent: what the client does after the head then finds it attached */
 	int client;     /* the client's socket, taken out of libmicrohttpd's hands; -1 before */
 	int sink;       /* swallows what the library writes instead */
 };

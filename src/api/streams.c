@@ -28,12 +28,24 @@ static int attach_run(struct request *r, int fd, struct err *e)
 	return engine_container_attach(r->engine, r->param[0], &o, fd, e);
 }
 
+/* A container that waits for its start says nothing yet. */
+static bool is_silent(const struct request *r)
+{
+	struct err ignored = { 0 };
+	autojson *inspect = engine_container_inspect(r->engine, r->param[0], false, &ignored);
+	const json_t *state = json_object_get(inspect, "State");
+
+	return !query_bool(r, "logs", false) && strcmp(json_str(state, "Status", ""), "created") == 0;
+}
+
 int api_container_attach(struct request *r, struct err *e)
 {
 	bool tty = false;
 
 	if (engine_container_attach_check(r->engine, r->param[0], &tty, e) < 0)
 		return -1;
+	/* `docker run` sends start as soon as it has seen our head: it must not overtake the attach. */
+	r->hijack.run_first = is_silent(r);
 	return reply_hijack(r, tty, attach_run);
 }
 
