@@ -104,10 +104,10 @@ static void incomplete_templates_are_refused(void **state)
 {
 	static const char *const bad[] = {
 		"{}",
-		"{\"layout\": 1}",
+		"{\"layout\": 2}",
 		"{\"layout\": 999, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 1, "
 		"\"cpus\": 1}",
-		"{\"layout\": 1, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 0, "
+		"{\"layout\": 2, \"accelerator\": \"tcg\", \"cpu\": \"max\", \"append\": \"\", \"memory_mib\": 0, "
 		"\"cpus\": 1}",
 	};
 

@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-/* Raised whenever the devices or their order change: older templates are then not used any more. */
-#define TEMPLATE_LAYOUT 1
+/* Raised whenever devices, their order or the kernel's arguments change: older templates are not used any more. */
+#define TEMPLATE_LAYOUT 2
 
 /* Files of a template's directory. */
 #define TEMPLATE_FACTS_FILE "template.json"
