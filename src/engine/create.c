@@ -72,17 +72,11 @@ static int merge_image(struct engine *g, struct container *c, struct err *e)
 }
 
 /* hyperv: a template must exist or be possible to make; otherwise this is the error, never a fall-back to process. */
-static int check_vm(struct engine *g, json_t *warnings, struct err *e)
+static int check_vm(struct engine *g, struct err *e)
 {
-	bool emulated = false;
-	autofree char *template = vm_template(g, &emulated, e);
+	autofree char *template = vm_template(g, e);
 
-	if (!template)
-		return -1;
-	if (emulated)
-		json_array_append_new(warnings, json_string("KVM is not usable on this host: the virtual machine is emulated, "
-							    "which is correct and isolated but slower."));
-	return 0;
+	return template ? 0 : -1;
 }
 
 static int choose_isolation(struct engine *g, struct container *c, json_t *warnings, struct err *e)
@@ -97,7 +91,7 @@ static int choose_isolation(struct engine *g, struct container *c, json_t *warni
 	if (explicit_process && g->client_machine)
 		json_array_append_new(warnings, json_string("Process isolation on a client machine is meant for development and "
 							    "testing only."));
-	return strcmp(c->isolation, "hyperv") == 0 ? check_vm(g, warnings, e) : 0;
+	return strcmp(c->isolation, "hyperv") == 0 ? check_vm(g, e) : 0;
 }
 
 /* One user per VM: none of the others may open its disk. */

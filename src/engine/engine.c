@@ -175,7 +175,6 @@ void engine_close(struct engine *g)
 	free(g->vm_dir);
 	free(g->lib_dir);
 	free(g->kernel_dir);
-	free(g->template_seen);
 	free(g);
 }
 

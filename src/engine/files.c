@@ -207,7 +207,7 @@ static int bundle_seccomp(struct engine *g, const json_t *host, json_t *silo, st
 
 static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct err *e)
 {
-	autofree char *template = vm_template(g, NULL, e);
+	autofree char *template = vm_template(g, e);
 
 	if (!template)
 		return -1;

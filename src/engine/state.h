@@ -29,8 +29,6 @@ struct engine {
 	struct preparer *preparer;
 
 	pthread_mutex_t lock; /* guards the table below */
-	char *template_seen; /* template whose verdict is known */
-	bool template_emulated;
 	struct container **containers;
 	size_t n_containers, cap_containers;
 	atomic_bool closing;

@@ -10,12 +10,8 @@ static inline struct template_options template_options_of(const struct engine *g
 	return (struct template_options){ .vm_dir = g->vm_dir, .lib_dir = g->lib_dir, .kernel_dir = g->kernel_dir };
 }
 
-/**
- * vm_template - the template that VMs of this host are cloned from; made where it is missing.
- *
- * @emulated  whether there is no KVM behind it. May be NULL.
- * Heap string, or NULL with what is missing. The verdict is kept per template: asking for it starts QEMU.
- */
-char *vm_template(struct engine *g, bool *emulated, struct err *e) must_check;
+/* The template that VMs of this host are cloned from; made where it is missing. Heap string, or NULL with what is
+ * missing. */
+char *vm_template(struct engine *g, struct err *e) must_check;
 
 #endif
