@@ -43,7 +43,8 @@ static void find_route(struct request *r)
 
 	if (minor < 0 && e.kind != ERR_INVALID)
 		abort();
-	r->route = route_find(table, array_len(table), "GET", r->uri.path, minor < 0 ? API_MINOR_MAX : minor, r->param, &e);
+	r->route = route_find(table, array_len(table), "GET", r->uri.path, minor < 0 ? API_MINOR_MAX : minor, r->param,
+			      &e);
 	for (size_t i = 0; i < ROUTE_PARAMS_MAX; i++) {
 		if (r->param[i] && (!r->route || !*r->param[i]))
 			abort();
