@@ -7,8 +7,6 @@
 #include "base/json.h"
 #include "base/own.h"
 
-#define FACTS_BYTES_MAX (256 * KIB)
-
 int facts_parse(json_t *doc, struct vm_facts *f, struct err *e)
 {
 	*f = (struct vm_facts){

@@ -13,6 +13,7 @@
 
 /* Files of a template's directory. */
 #define TEMPLATE_FACTS_FILE "template.json"
+#define FACTS_BYTES_MAX (256 * KIB)
 #define TEMPLATE_MEMORY_FILE "memory" /* the guest's memory, sparse, root-owned, read-only */
 #define TEMPLATE_STATE_FILE "state"   /* the devices: QEMU's migration stream without the memory */
 #define TEMPLATE_ROOT_DIR "root"      /* the tree that vmwp sees: QEMU, libraries, firmware, kernel, initramfs */

@@ -198,14 +198,18 @@ json_t *template_list(const struct template_options *o)
 
 	while (dir && (d = readdir(dir))) {
 		autofree char *path = xasprintf("%s/%s", o->vm_dir, d->d_name);
-		struct vm_facts f;
+		autofree char *facts_path = xasprintf("%s/" TEMPLATE_FACTS_FILE, path);
+		json_t *facts;
 
-		if (!str_starts(d->d_name, TEMPLATE_PREFIX) || facts_load(path, &f, &(struct err){ 0 }))
+		if (!str_starts(d->d_name, TEMPLATE_PREFIX))
 			continue;
-		json_object_set_new(f.doc, "path", json_string(path));
-		json_object_set_new(f.doc, "current", json_boolean(current && !strcmp(current, path)));
-		json_array_append(list, f.doc);
-		facts_fini(&f);
+		/* Those of other versions, too: they can be removed. */
+		facts = json_parse_file(AT_FDCWD, facts_path, FACTS_BYTES_MAX, NULL);
+		if (!json_is_object(facts))
+			continue;
+		json_object_set_new(facts, "path", json_string(path));
+		json_object_set_new(facts, "current", json_boolean(current && !strcmp(current, path)));
+		json_array_append_new(list, facts);
 	}
 	if (dir)
 		closedir(dir);
