@@ -49,7 +49,7 @@ static json_t *exec_form(const char *args)
 	size_t i;
 	json_t *v;
 
-	if (list && json_is_array(list)) {
+	if (json_is_array(list)) {
 		json_array_foreach(list, i, v)
 			if (!json_is_string(v))
 				break;
@@ -215,7 +215,7 @@ static int apply_one(const char *line, json_t *config, struct err *e)
 	for (size_t i = 0; i < array_len(changes_table); i++) {
 		const struct change *c = &changes_table[i];
 
-		if (strlen(c->word) != n || strncasecmp(c->word, s, n))
+		if (strlen(c->word) != n || strncasecmp(c->word, s, n) != 0)
 			continue;
 		if (!*args)
 			return err_set(e, ERR_INVALID, 0, "%s requires at least one argument", c->word);

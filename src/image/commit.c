@@ -70,7 +70,7 @@ static int check_config(const json_t *config, struct err *e)
 		if (lists[i].list ? json_get_strings(inner, lists[i].key, &value, e)
 				  : json_get_object(inner, lists[i].key, &value, e))
 			return err_prefix(e, "image config");
-	if (*os && strcmp(os, "linux") && strcmp(os, "windows"))
+	if (*os && strcmp(os, "linux") != 0 && strcmp(os, "windows") != 0)
 		return err_set(e, ERR_INVALID, 0, "cannot load %.40s image on linux", os);
 	return 0;
 }

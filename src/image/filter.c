@@ -80,7 +80,7 @@ static int parse_duration(const char *s, double *seconds)
 
 		if (!digits || end != s + digits)
 			return -1;
-		for (i = 0; i < array_len(units) && strncmp(end, units[i].unit, strlen(units[i].unit)); i++)
+		for (i = 0; i < array_len(units) && strncmp(end, units[i].unit, strlen(units[i].unit)) != 0; i++)
 			;
 		if (i == array_len(units))
 			return -1;
@@ -112,7 +112,7 @@ bool filter_labels(const json_t *wanted, const json_t *labels)
 		autofree char *key = equals ? xstrndup(text, (size_t)(equals - text)) : xstrdup(text);
 		const char *value = json_string_value(json_object_get(labels, key));
 
-		if (!value || (equals && strcmp(value, equals + 1)))
+		if (!value || (equals && strcmp(value, equals + 1) != 0))
 			return false;
 	}
 	return true;

@@ -27,7 +27,8 @@ struct image_store_options {
 	const char *unpack_path; /* program silo-unpack: the helper that owns nothing but the target directory */
 	image_event_fn *event;
 	void *event_arg;
-	/* How many containers (running or not) use the image: array of container ids, new reference. Called unlocked. */
+	/* The containers that use the image: array of {"id", "running": bool}, or of ids (then taken as stopped); new
+	 * reference. Called without a lock of the store held. */
 	json_t *(*users)(void *arg, const char *image_id);
 	void *users_arg;
 };

@@ -178,11 +178,11 @@ static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *e
 {
 	if (helper_start(s, UNPACK_LAYER, fd, dir, h, e) || digest_of_file(fd, l->blob, &l->blob_bytes, e))
 		return -1;
-	if (*expected && strcmp(expected, l->blob))
+	if (*expected && strcmp(expected, l->blob) != 0)
 		return err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", expected, l->blob);
 	if (helper_read(h, e) || mark_opaque(dir, h, e))
 		return -1;
-	if (*l->diff_id && strcmp(l->diff_id, h->result.diff_id))
+	if (*l->diff_id && strcmp(l->diff_id, h->result.diff_id) != 0)
 		return err_set(e, ERR_INVALID, 0, "expected %s, got %s", l->diff_id, h->result.diff_id);
 	memcpy(l->diff_id, h->result.diff_id, sizeof(l->diff_id));
 	l->file_bytes = h->result.file_bytes;

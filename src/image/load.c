@@ -42,7 +42,7 @@ char *load_text(struct load *l, const struct part *p, size_t *n, struct err *e)
 	if (!text)
 		return NULL;
 	digest_of(text, *n, digest);
-	if (p->digest[0] && strcmp(digest, p->digest)) {
+	if (p->digest[0] && strcmp(digest, p->digest) != 0) {
 		err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", p->digest, digest);
 		return NULL;
 	}
@@ -88,6 +88,28 @@ static void announce(struct load *l, const struct image_new *n, const json_t *na
 	image_notify(l->work.store, "load", n->id, n->id);
 }
 
+/* Docker's line for a name that another image had. */
+static void tell_renamed(struct load *l, const struct image_new *n, const json_t *names)
+{
+	struct image_store *s = l->work.store;
+	size_t i;
+	json_t *name;
+
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name), *old;
+		autojson *rows = db_rows(s->db, NULL, "SELECT image FROM image_refs WHERE name = ?", "s", text);
+
+		old = json_str(json_array_get(rows, 0), "image", n->id);
+		if (strcmp(old, n->id) != 0)
+			load_line(l,
+				  json_pack("{s:o}", "stream",
+					    json_sprintf("The image %s already exists, renaming the old one with ID %s"
+							 " to empty string\n",
+							 reference_familiar(text), old)),
+				  NULL);
+	}
+}
+
 static int load_image(struct load *l, const struct source_image *src, struct err *e)
 {
 	autoimage n = { 0 };
@@ -102,7 +124,10 @@ static int load_image(struct load *l, const struct source_image *src, struct err
 			       src->n_layers, n.n_layers);
 	for (int i = 0; rc && i < COMMIT_TRIES; i++) {
 		*e = (struct err){ 0 };
-		rc = load_layers(l, src, &n, e) || image_commit(&l->work, &n, src->names, e);
+		rc = load_layers(l, src, &n, e);
+		if (!rc && !i)
+			tell_renamed(l, &n, src->names);
+		rc = rc || image_commit(&l->work, &n, src->names, e);
 		if (rc && e->kind != ERR_CONFLICT)
 			return -1;
 	}
@@ -202,6 +227,11 @@ static int load_archive(struct load *l, struct err *e)
 
 		return document ? forms[i].load(l, document, e) : -1;
 	}
+	autoclose int legacy = beneath_open(l->archive, "repositories", O_PATH);
+
+	if (legacy >= 0)
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "invalid archive: written by Docker before 1.10, which is not supported");
 	return err_set(e, ERR_INVALID, 0, "invalid archive: does not contain a manifest.json or an index.json");
 }
 

@@ -187,8 +187,8 @@ int manifest_oci(const json_t *manifest, struct source_image *out, struct err *e
 	if (json_get_object(manifest, "config", &config, e) || json_get_array(manifest, "layers", &layers, e))
 		return err_prefix(e, "manifest");
 	type = media_type(config);
-	if (strcmp(type, "application/vnd.oci.image.config.v1+json") &&
-	    strcmp(type, "application/vnd.docker.container.image.v1+json"))
+	if (strcmp(type, "application/vnd.oci.image.config.v1+json") != 0 &&
+	    strcmp(type, "application/vnd.docker.container.image.v1+json") != 0)
 		return err_set(e, ERR_INVALID, 0, "not an image: media type of the config is \"%.100s\"", type);
 	return manifest_descriptor(config, &out->config, e) || add_layers(layers, out, oci_layer, e) ? -1 : 0;
 }

@@ -51,7 +51,7 @@ static bool path_component_valid(const char *s, size_t n)
 			i++;
 		if (strspn(s + start, "-") >= i - start)
 			continue;
-		if (i - start > 2 || (i - start == 2 && strncmp(s + start, "__", 2)) || !strchr("._", s[start]))
+		if (i - start > 2 || (i - start == 2 && strncmp(s + start, "__", 2) != 0) || !strchr("._", s[start]))
 			return false;
 	}
 	return false;
@@ -156,7 +156,7 @@ static int normalise_name(const char *name, struct reference *out, struct err *e
 
 	if (slash && is_domain(name, (size_t)(slash - name))) {
 		path = slash + 1;
-		if (strncmp(name, "index.docker.io/", 16)) {
+		if (strncmp(name, "index.docker.io/", 16) != 0) {
 			free(domain);
 			domain = xstrndup(name, (size_t)(slash - name));
 		}

@@ -122,6 +122,7 @@ static int one_entry(struct unpacker *u, struct archive_entry *entry, struct err
 	char path[UNPACK_PATH_MAX];
 	struct unpack_place at;
 
+	path[0] = '\0';
 	if (count_entry(u, entry, e) || unpack_clean_path(archive_entry_pathname(entry), path, e))
 		return -1;
 	if (!path[0])

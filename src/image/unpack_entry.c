@@ -64,7 +64,7 @@ int unpack_place(struct unpacker *u, const char *path, struct unpack_place *out,
 
 	memcpy(dir, path, slash ? (size_t)(slash - path) : 0);
 	dir[slash ? slash - path : 0] = '\0';
-	if (u->parent < 0 || strcmp(dir, u->parent_path)) {
+	if (u->parent < 0 || strcmp(dir, u->parent_path) != 0) {
 		unpack_forget_parent(u);
 		u->parent = make_dirs(u, dir);
 		if (u->parent < 0)
@@ -175,8 +175,8 @@ static int owner_of(struct archive_entry *entry, uid_t *uid, gid_t *gid, struct 
 static int set_meta(int fd, struct archive_entry *entry, struct err *e)
 {
 	struct timespec times[2] = { mtime_of(entry), mtime_of(entry) };
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 
 	if (owner_of(entry, &uid, &gid, e))
 		return -1;
@@ -297,8 +297,8 @@ static int set_meta_at(const struct unpack_place *at, struct archive_entry *entr
 {
 	struct timespec times[2] = { mtime_of(entry), mtime_of(entry) };
 	bool is_link = archive_entry_filetype(entry) == AE_IFLNK;
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 
 	if (owner_of(entry, &uid, &gid, e))
 		return -1;

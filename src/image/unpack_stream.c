@@ -164,9 +164,10 @@ static int choose(struct unpack_stream *s, struct err *e)
 	while (s->in_len < sizeof(codecs[0].magic) && !s->eof)
 		if (fill(s, e))
 			return -1;
-	for (size_t i = 0; i < array_len(codecs) && !s->codec; i++)
-		if (s->in_len >= codecs[i].n_magic && !memcmp(s->in, codecs[i].magic, codecs[i].n_magic))
-			s->codec = &codecs[i];
+	/* The last one takes everything. */
+	for (s->codec = codecs; s->codec->n_magic; s->codec++)
+		if (s->in_len >= s->codec->n_magic && !memcmp(s->in, s->codec->magic, s->codec->n_magic))
+			break;
 	s->started = true;
 	return s->codec->open(s, e);
 }

@@ -233,9 +233,10 @@ static void manifests(void **state)
 
 static void platforms(void **state)
 {
-	autojson *index = json_loads("{\"manifests\":[{\"n\":1,\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}},"
-				     "{\"n\":2,\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}}]}",
-				     0, NULL);
+	autojson *index =
+		json_loads("{\"manifests\":[{\"n\":1,\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}},"
+			   "{\"n\":2,\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}}]}",
+			   0, NULL);
 
 	assert_true(manifest_is_index(index));
 	assert_int_equal(json_int(manifest_pick(index, "amd64"), "n", 0), 2);
@@ -246,10 +247,14 @@ static void platforms(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(references_are_normalised), cmocka_unit_test(references_are_bounded),
-		cmocka_unit_test(default_tag),		     cmocka_unit_test(changes_become_config),
-		cmocka_unit_test(filters_are_checked),	     cmocka_unit_test(filter_times),
-		cmocka_unit_test(manifests),		     cmocka_unit_test(platforms),
+		cmocka_unit_test(references_are_normalised),
+		cmocka_unit_test(references_are_bounded),
+		cmocka_unit_test(default_tag),
+		cmocka_unit_test(changes_become_config),
+		cmocka_unit_test(filters_are_checked),
+		cmocka_unit_test(filter_times),
+		cmocka_unit_test(manifests),
+		cmocka_unit_test(platforms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
