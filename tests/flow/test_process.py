@@ -3,6 +3,7 @@
 Names with a case number are those of the list of attacks on runtimes."""
 import ctypes
 import glob
+import hashlib
 import itertools
 import json
 import os
@@ -135,6 +136,25 @@ def test_09_user_error(box, user, error):
     b = box("id")
     b.config["process"]["user"] = {"username": user}
     assert b.fails() == "system: " + error
+
+
+def test_01_runtime_is_overwritten_from_inside(box, tmp_path):
+    """A script whose interpreter is /proc/self/exe makes the kernel run the supervisor's own binary in the container, where
+    init tries to get at it and to write to it."""
+    (tmp_path / "evil/bin").mkdir(parents=True)
+    (tmp_path / "evil/bin/evil").write_text("#!/proc/self/exe\n")
+    (tmp_path / "evil/bin/evil").chmod(0o755)
+    with open(DRIVER, "rb") as f:
+        before = hashlib.sha256(f.read()).digest()
+    attack = ("i=0; while [ $i -lt 300 ]; do i=$((i+1)); for p in /proc/[0-9]*; do "
+              "(exec 9<$p/exe && echo OVERWRITTEN > /proc/self/fd/9 && echo $p) 2>/dev/null; done; done")
+    b = box("sh", "-c", attack)
+    b.silo["rootfs"]["layers"].insert(0, str(tmp_path / "evil"))
+    execs = ["--exec", json.dumps({"args": ["/bin/evil"], "env": [PATH]})] * 3
+    code, out, err = b.run(*execs)
+    assert "/proc/" not in out and err.count("exec exit") == 3, (code, out, err)
+    with open(DRIVER, "rb") as f:
+        assert hashlib.sha256(f.read()).digest() == before
 
 
 @pytest.mark.parametrize("fd", [3, 4, 5, 8, 16, 64])
