@@ -92,7 +92,8 @@ static void describe_layers(const struct guest_container *g, json_t *silo)
  */
 static bool is_released(const char *device)
 {
-	for (int64_t deadline = time_monotonic_ms() + RELEASE_WAIT_MS; time_monotonic_ms() < deadline; poll(NULL, 0, 1)) {
+	for (int64_t deadline = time_monotonic_ms() + RELEASE_WAIT_MS; time_monotonic_ms() < deadline;
+	     poll(NULL, 0, 1)) {
 		autoclose int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
 
 		if (fd >= 0 || errno != EBUSY)

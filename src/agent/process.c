@@ -101,7 +101,9 @@ struct guest_process *guest_process_new(struct guest_container *g, const json_t 
 {
 	struct guest_process *gp = xcalloc(1, sizeof *gp);
 
-	*gp = (struct guest_process){ .container = g, .next = g->processes, .key = json_int(request, "process", 0), .p = p };
+	*gp = (struct guest_process){
+		.container = g, .next = g->processes, .key = json_int(request, "process", 0), .p = p
+	};
 	g->processes = gp;
 	return gp;
 }
@@ -189,7 +191,8 @@ int op_exec(struct agent *a, const json_t *request, json_t **answer, struct err 
 
 	if (!g || streams_prepare(request, &streams, e))
 		return -1;
-	struct process *p = isolation_process.container_exec(g->container, json_object_get(request, "spec"), &streams.io, e);
+	struct process *p =
+		isolation_process.container_exec(g->container, json_object_get(request, "spec"), &streams.io, e);
 
 	streams.io.in = streams.io.out = streams.io.err = -1; /* taken in any case */
 	if (!p) {
@@ -216,8 +219,8 @@ int op_signal(struct agent *a, const json_t *request, json_t **answer, struct er
 
 	if (!p)
 		return -1;
-	return isolation_process.process_signal(p->p, (int)json_int(request, "signal", 0), json_bool(request, "all", false),
-						e);
+	return isolation_process.process_signal(p->p, (int)json_int(request, "signal", 0),
+						json_bool(request, "all", false), e);
 }
 
 int op_resize(struct agent *a, const json_t *request, json_t **answer, struct err *e)

@@ -21,10 +21,10 @@
 static const char config_text[] =
 	"{\"ociVersion\":\"1.2.0\",\"hostname\":\"rehearsal\",\"root\":{\"path\":\"rootfs\"},"
 	"\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"" PROGRAM "\",\"/nowhere\"],\"env\":[\"PATH=/bin\"],"
-	"\"cwd\":\"/\",\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],"
-	"\"permitted\":[\"CAP_KILL\"]}},"
+	"\"cwd\":\"/\",\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[\"CAP_KILL\"],"
+	"\"effective\":[\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"]}},"
 	"\"mounts\":["
-	"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
+	"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"nodev\"]},"
 	"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"mode=755\"]},"
 	"{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"newinstance\","
 	"\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"]},"
@@ -39,10 +39,10 @@ static const char config_text[] =
 	"{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":3,\"access\":\"rwm\"}]}}}";
 
 /* The filter is one instruction: allow. */
-static const char silo_text[] =
-	"{\"id\":\"rehearsal\",\"isolation\":\"process\",\"seccomp_data\":\"BgAAAAAA/38=\","
-	"\"rootfs\":{\"layers\":[\"" REHEARSAL_DIR "/lower\"],\"upper\":\"" REHEARSAL_DIR "/upper\",\"work\":\"" REHEARSAL_DIR "/work\"},"
-	"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"}]}";
+static const char silo_text[] = "{\"id\":\"rehearsal\",\"isolation\":\"process\",\"seccomp_data\":\"BgAAAAAA/38=\","
+				"\"rootfs\":{\"layers\":[\"" REHEARSAL_DIR "/lower\"],\"upper\":\"" REHEARSAL_DIR
+				"/upper\",\"work\":\"" REHEARSAL_DIR "/work\"},"
+				"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"}]}";
 
 static void on_exited(void *arg, struct process *p, int exit_code)
 {

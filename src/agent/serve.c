@@ -20,7 +20,7 @@ static const struct agent_op {
 static int run_op(struct agent *a, const char *name, const json_t *request, json_t **answer, struct err *e)
 {
 	for (size_t i = 0; i < array_len(agent_ops); i++) {
-		if (strcmp(agent_ops[i].name, name))
+		if (strcmp(agent_ops[i].name, name) != 0)
 			continue;
 		if (!a->set_up && agent_ops[i].run != op_setup)
 			return err_set(e, ERR_CONFLICT, 0, "%s before setup", name);

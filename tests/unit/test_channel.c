@@ -294,10 +294,10 @@ static void test_tty(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, a), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, b), 0);
 	uint32_t id = channel_stream_id(p.end[0]);
-	struct stream *near = stream_new(p.end[0], &(struct stream_options){ .id = id, .from = a[1], .to = a[1], .tty = true },
-					 &e);
-	struct stream *far = stream_new(p.end[1], &(struct stream_options){ .id = id, .from = b[1], .to = b[1], .tty = true },
-					&e);
+	struct stream *near =
+		stream_new(p.end[0], &(struct stream_options){ .id = id, .from = a[1], .to = a[1], .tty = true }, &e);
+	struct stream *far =
+		stream_new(p.end[1], &(struct stream_options){ .id = id, .from = b[1], .to = b[1], .tty = true }, &e);
 
 	assert_non_null(near);
 	assert_non_null(far);
@@ -501,8 +501,10 @@ static void test_misbehaviour(void **state)
 		make_pipe(&reader[0], &writer[0]);
 		make_pipe(&reader[1], &writer[1]);
 		/* stream 1 takes, stream 2 sends */
-		assert_non_null(stream_new(p.end[0], &(struct stream_options){ .id = 1, .from = -1, .to = writer[0] }, &e));
-		assert_non_null(stream_new(p.end[0], &(struct stream_options){ .id = 2, .from = reader[1], .to = -1 }, &e));
+		assert_non_null(
+			stream_new(p.end[0], &(struct stream_options){ .id = 1, .from = -1, .to = writer[0] }, &e));
+		assert_non_null(
+			stream_new(p.end[0], &(struct stream_options){ .id = 2, .from = reader[1], .to = -1 }, &e));
 		assert_int_equal(write(p.fd[1], b->head, sizeof b->head), sizeof b->head);
 		assert_int_equal(write(p.fd[1], b->payload, n), n);
 		run_until_idle(&p);

@@ -89,7 +89,8 @@ static void test_silo(void **state)
 	autojson *expected = parse(
 		"{\"id\":\"abc\",\"isolation\":\"process\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
 		"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"},"
-		"{\"destination\":\"/etc/hostname\",\"data\":\"h\\n\"}],\"seccomp_data\":\"AQIDBA==\",\"init\":\"/silo-init\"}");
+		"{\"destination\":\"/etc/hostname\",\"data\":\"h\\n\"}],\"seccomp_data\":\"AQIDBA==\",\"init\":\"/"
+		"silo-init\"}");
 
 	assert_true(json_equal(silo, expected));
 	assert_int_equal(io_write_all(fd, "\xff\xfe", 2), 0);

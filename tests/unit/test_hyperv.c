@@ -33,7 +33,6 @@
 
 /* ---- the guest ---- */
 
-
 struct guest {
 	struct channel *channel;
 	int fd;

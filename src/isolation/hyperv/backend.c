@@ -23,7 +23,8 @@
 static int check_bundle(const struct bundle *b, struct err *e)
 {
 	if (!b->rootfs.image || !b->rootfs.disk)
-		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container needs an image and a disk as its root file system");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "a hyperv container needs an image and a disk as its root file system");
 	autojson *config = guest_config(b->config, b->id, e);
 
 	return config ? 0 : -1;
@@ -109,7 +110,7 @@ static int open_setup(void *arg, struct err *e)
 	machine_id(s->bundle->id, id);
 	now = time_now();
 	autojson *request = json_pack("{s:s, s:s, s:I}", "entropy", entropy, "machine_id", id, "time_ns",
-				      (json_int_t)(now.tv_sec * 1000000000 + now.tv_nsec));
+				      (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
 
 	explicit_bzero(entropy, sizeof entropy);
 	return agent_order(s, "setup", request, e);

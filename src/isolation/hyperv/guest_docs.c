@@ -38,22 +38,22 @@ static int check_mounts(const json_t *mounts, struct err *e)
 	const json_t *mount, *option;
 	size_t i, k;
 
-	json_array_foreach(mounts, i, mount)
-	{
+	json_array_foreach(mounts, i, mount) {
 		const char *type = json_str(mount, "type", "");
 		bool bind = !strcmp(type, "bind");
 
 		json_array_foreach(json_object_get(mount, "options"), k, option)
-			if (json_is_string(option) && (!strcmp(json_string_value(option), "bind") ||
-						       !strcmp(json_string_value(option), "rbind")))
+			if (json_is_string(option) &&
+			    (!strcmp(json_string_value(option), "bind") || !strcmp(json_string_value(option), "rbind")))
 				bind = true;
 		if (bind)
 			return err_set(e, ERR_UNSUPPORTED, 0,
 				       "bind mounts into a hyperv container are not supported yet: %s",
 				       json_str(mount, "source", ""));
 		if (!is_guest_type(type))
-			return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has no file system of type \"%s\" for %s",
-				       type, json_str(mount, "destination", ""));
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "a hyperv container has no file system of type \"%s\" for %s", type,
+				       json_str(mount, "destination", ""));
 	}
 	return 0;
 }
@@ -62,9 +62,10 @@ static int check_devices(const json_t *devices, struct err *e)
 {
 	const json_t *first = json_array_get(devices, 0);
 
-	return first ? err_set(e, ERR_UNSUPPORTED, 0, "devices of the host in a hyperv container are not supported yet: %s",
-			       json_str(first, "path", "")) :
-		       0;
+	return first ? err_set(e, ERR_UNSUPPORTED, 0,
+			       "devices of the host in a hyperv container are not supported yet: %s",
+			       json_str(first, "path", ""))
+		     : 0;
 }
 
 /* The namespaces without the network: that of the VM is the container's. */
@@ -74,17 +75,17 @@ static int own_namespaces(json_t *linux_part, struct err *e)
 	json_t *ns, *kept = json_array();
 	size_t i;
 
-	json_array_foreach(namespaces, i, ns)
-	{
+	json_array_foreach(namespaces, i, ns) {
 		const char *type = json_str(ns, "type", "");
 
 		if (!strcmp(type, "network"))
 			continue;
 		if (json_object_get(ns, "path")) {
 			json_decref(kept);
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "a hyperv container can't share the %s namespace of the host or of another container",
-				       type);
+			return err_set(
+				e, ERR_UNSUPPORTED, 0,
+				"a hyperv container can't share the %s namespace of the host or of another container",
+				type);
 		}
 		json_array_append(kept, ns);
 	}
@@ -101,8 +102,8 @@ json_t *guest_config(const json_t *config, const char *id, struct err *e)
 		linux_part = json_object();
 		json_object_set_new(guest, "linux", linux_part);
 	}
-	if (check_mounts(json_object_get(guest, "mounts"), e) || check_devices(json_object_get(linux_part, "devices"), e) ||
-	    own_namespaces(linux_part, e))
+	if (check_mounts(json_object_get(guest, "mounts"), e) ||
+	    check_devices(json_object_get(linux_part, "devices"), e) || own_namespaces(linux_part, e))
 		return NULL;
 	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));
 	drop(linux_part, host_only_linux, array_len(host_only_linux));
@@ -122,7 +123,7 @@ static json_t *guest_file(const struct bundle_file *f, struct err *e)
 		return NULL;
 	json_t *file = json_pack("{s:s, s:s%}", "destination", f->destination, "data", text.s ? text.s : "", text.len);
 
-	if (!file || (text.len && memchr(text.s, 0, text.len))) {
+	if (!file || (text.s && memchr(text.s, 0, text.len))) {
 		json_decref(file);
 		err_set(e, ERR_INVALID, 0, "%s is not UTF-8 text", f->source);
 		return NULL;
@@ -132,8 +133,8 @@ static json_t *guest_file(const struct bundle_file *f, struct err *e)
 
 json_t *guest_silo(const struct bundle *b, struct err *e)
 {
-	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "process", "rootfs", "image",
-				   GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files");
+	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "process", "rootfs",
+				   "image", GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files");
 
 	for (size_t i = 0; i < b->n_files; i++) {
 		json_t *file = guest_file(&b->files[i], e);

@@ -58,7 +58,9 @@ struct stream *stream_new(struct channel *c, const struct stream_options *o, str
 	}
 	struct stream *s = xcalloc(1, sizeof *s);
 
-	*s = (struct stream){ .channel = c, .id = o->id, .tty = o->tty, .held = o->held, .moved = o->moved, .arg = o->arg };
+	*s = (struct stream){
+		.channel = c, .id = o->id, .tty = o->tty, .held = o->held, .moved = o->moved, .arg = o->arg
+	};
 	s->credit = from >= 0 ? STREAM_WINDOW_BYTES : 0;
 	s->window = to >= 0 ? STREAM_WINDOW_BYTES : 0;
 	s->sends = from >= 0;
