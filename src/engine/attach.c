@@ -64,7 +64,10 @@ static int wait_for_start(struct container *c, const struct monitor_streams *s, 
 			     WAITING_CLIENTS_MAX);
 	} else if (*waits) {
 		w = xcalloc(1, sizeof(*w));
-		*w = (struct waiting_client){ .in = s->in, .out = s->out, .err = s->err, .fd = dup(s->client),
+		*w = (struct waiting_client){ .in = s->in,
+					      .out = s->out,
+					      .err = s->err,
+					      .fd = dup(s->client),
 					      .detach_keys = s->detach_keys ? xstrdup(s->detach_keys) : NULL };
 		fcntl(w->fd, F_SETFD, FD_CLOEXEC);
 		for (last = &c->waiting; *last; last = &(*last)->next)
@@ -115,7 +118,8 @@ static void *replay_thread(void *arg)
 }
 
 /* Output comes from the log, from its first line on and then as it grows: nothing is lost or doubled in between. */
-static int replay_start(struct engine *g, struct container *c, const struct attach_options *o, int client, struct err *e)
+static int replay_start(struct engine *g, struct container *c, const struct attach_options *o, int client,
+			struct err *e)
 {
 	struct replay *r = xcalloc(1, sizeof(*r));
 	pthread_attr_t attr;
@@ -152,12 +156,16 @@ static int dump_logs(struct engine *g, struct container *c, const struct attach_
 	return engine_container_logs(g, c->id, &all, client, dump_sink, &client, e);
 }
 
-int engine_container_attach(struct engine *g, const char *ref, const struct attach_options *o, int client_fd, struct err *e)
+int engine_container_attach(struct engine *g, const char *ref, const struct attach_options *o, int client_fd,
+			    struct err *e)
 {
 	autoclose int client = client_fd;
 	autorecord *c = table_find(g, ref, e);
-	struct monitor_streams s = { .in = o->stream && o->in, .out = o->stream && o->out, .err = o->stream && o->err,
-				     .detach_keys = o->detach_keys, .client = client };
+	struct monitor_streams s = { .in = o->stream && o->in,
+				     .out = o->stream && o->out,
+				     .err = o->stream && o->err,
+				     .detach_keys = o->detach_keys,
+				     .client = client };
 	bool ended;
 
 	if (!c)

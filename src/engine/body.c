@@ -195,10 +195,11 @@ static int host_nested(json_t *host, struct err *e)
 	    json_get_int(restart, "MaximumRetryCount", 0, &retries, e) < 0)
 		return -1;
 	options = options ? json_incref(options) : json_object();
-	json_object_set_new(host, "LogConfig", json_pack("{s:s, s:o}", "Type", *type ? type : "json-file", "Config", options));
-	json_object_set_new(host, "RestartPolicy",
-			    json_pack("{s:s, s:I}", "Name", *policy ? policy : "no", "MaximumRetryCount",
-				      (json_int_t)retries));
+	json_object_set_new(host, "LogConfig",
+			    json_pack("{s:s, s:o}", "Type", *type ? type : "json-file", "Config", options));
+	json_object_set_new(
+		host, "RestartPolicy",
+		json_pack("{s:s, s:I}", "Name", *policy ? policy : "no", "MaximumRetryCount", (json_int_t)retries));
 	if (json_array_size(console) != 2)
 		json_object_set_new(host, "ConsoleSize", json_pack("[i, i]", 0, 0));
 	return 0;
@@ -209,7 +210,9 @@ static void host_defaults(json_t *host)
 {
 	static const struct {
 		const char *key, *value;
-	} texts[] = { { "NetworkMode", "bridge" }, { "IpcMode", "private" }, { "CgroupnsMode", "private" },
+	} texts[] = { { "NetworkMode", "bridge" },
+		      { "IpcMode", "private" },
+		      { "CgroupnsMode", "private" },
 		      { "Runtime", "silo" } };
 
 	for (size_t i = 0; i < array_len(texts); i++) {

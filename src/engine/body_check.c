@@ -45,7 +45,8 @@ bool body_is_port(const char *text)
 			return false;
 		rest += 1 + more;
 	}
-	return !*rest || strcasecmp(rest, "/tcp") == 0 || strcasecmp(rest, "/udp") == 0 || strcasecmp(rest, "/sctp") == 0;
+	return !*rest || strcasecmp(rest, "/tcp") == 0 || strcasecmp(rest, "/udp") == 0 ||
+	       strcasecmp(rest, "/sctp") == 0;
 }
 
 static int check_env(const json_t *env, struct err *e)
@@ -80,7 +81,8 @@ int body_check_config(const json_t *config, struct err *e)
 	json_t *value;
 
 	if (*dir && *dir != '/')
-		return err_set(e, ERR_INVALID, 0, "the working directory '%s' is invalid, it needs to be an absolute path", dir);
+		return err_set(e, ERR_INVALID, 0,
+			       "the working directory '%s' is invalid, it needs to be an absolute path", dir);
 	if (!is_hostname(name))
 		return err_set(e, ERR_INVALID, 0, "invalid hostname format: %s", name);
 	if (!is_hostname(json_str(config, "Domainname", "")))
@@ -161,10 +163,11 @@ static int check_restart(const json_t *host, struct err *e)
 	for (size_t i = 0; i < array_len(names); i++)
 		known |= strcmp(name, names[i]) == 0;
 	if (!known)
-		return err_set(e, ERR_INVALID, 0,
-			       "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or "
-			       "'unless-stopped'",
-			       name);
+		return err_set(
+			e, ERR_INVALID, 0,
+			"invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or "
+			"'unless-stopped'",
+			name);
 	if (retries && strcmp(name, "on-failure") != 0)
 		return err_set(e, ERR_INVALID, 0,
 			       "invalid restart policy: maximum retry count can only be used with 'on-failure'");
@@ -211,7 +214,8 @@ static int check_memory(const json_t *host, struct err *e)
 		return err_set(e, ERR_INVALID, 0,
 			       "Minimum memoryswap limit should be larger than memory limit, see usage");
 	if (memory == 0 && swap > 0)
-		return err_set(e, ERR_INVALID, 0, "You should always set the Memory limit when using Memoryswap limit, see usage");
+		return err_set(e, ERR_INVALID, 0,
+			       "You should always set the Memory limit when using Memoryswap limit, see usage");
 	if (reserved < 0 || (reserved > 0 && reserved < (int64_t)(6 * MIB)))
 		return err_set(e, ERR_INVALID, 0, "Minimum memory reservation allowed is 6MB");
 	if (memory > 0 && reserved > memory)
@@ -235,7 +239,8 @@ static int check_cpu(const json_t *host, struct err *e)
 		return err_set(e, ERR_INVALID, 0,
 			       "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set");
 	if (period && (period < 1000 || period > 1000000))
-		return err_set(e, ERR_INVALID, 0, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+		return err_set(e, ERR_INVALID, 0,
+			       "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
 	if (quota > 0 && quota < 1000)
 		return err_set(e, ERR_INVALID, 0, "CPU cfs quota can not be less than 1ms (i.e. 1000)");
 	if (oom < -1000 || oom > 1000)
@@ -262,10 +267,12 @@ static int check_caps(const json_t *host, const char *key, struct err *e)
 /* Values of --security-opt that Silo knows; the others are refused. Both separators: old clients send a colon. */
 static int check_security(const json_t *host, struct err *e)
 {
-	static const char *const known[] = { "no-new-privileges", "no-new-privileges=true", "no-new-privileges=false",
-					     "no-new-privileges:true", "no-new-privileges:false", "seccomp=unconfined",
-					     "seccomp:unconfined", "seccomp=builtin", "apparmor=unconfined",
-					     "apparmor:unconfined", "label=disable", "label:disable" };
+	static const char *const known[] = { "no-new-privileges",       "no-new-privileges=true",
+					     "no-new-privileges=false", "no-new-privileges:true",
+					     "no-new-privileges:false", "seccomp=unconfined",
+					     "seccomp:unconfined",      "seccomp=builtin",
+					     "apparmor=unconfined",     "apparmor:unconfined",
+					     "label=disable",           "label:disable" };
 	const json_t *entry;
 	size_t i, k;
 
@@ -312,8 +319,8 @@ static int check_groups(const json_t *host, struct err *e)
 		const char *text = json_string_value(entry);
 
 		if (!*text || strlen(text) > 9 || strspn(text, "0123456789") != strlen(text))
-			return err_set(e, ERR_UNSUPPORTED, 0, "--group-add %s: only group numbers are supported yet by Silo",
-				       text);
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "--group-add %s: only group numbers are supported yet by Silo", text);
 	}
 	return 0;
 }
@@ -347,8 +354,9 @@ int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct er
 	if (check_caps(host, "CapAdd", e) < 0 || check_caps(host, "CapDrop", e) < 0)
 		return -1;
 	if (hyperv && strcmp(json_str(host, "NetworkMode", ""), "host") == 0)
-		return err_set(e, ERR_INVALID, 0, "--network=host is not possible with hyperv isolation: the container has "
-						  "a kernel of its own");
+		return err_set(e, ERR_INVALID, 0,
+			       "--network=host is not possible with hyperv isolation: the container has "
+			       "a kernel of its own");
 	if (strcmp(json_str(json_object_get(host, "RestartPolicy"), "Name", "no"), "no") != 0)
 		json_array_append_new(warnings, json_string("The restart policy is stored but not applied yet."));
 	return 0;

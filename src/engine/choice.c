@@ -21,7 +21,8 @@ int create_check_name(const char *name, struct err *e)
 		ok = strchr(letters, name[i]) || strchr("_.-", name[i]);
 	if (ok)
 		return 0;
-	return err_set(e, ERR_INVALID, 0, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name);
+	return err_set(e, ERR_INVALID, 0, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+		       name);
 }
 
 void create_random_name(int attempt, char out[static 64])
@@ -47,7 +48,8 @@ void create_random_name(int attempt, char out[static 64])
 
 	if (getrandom(dice, sizeof(dice), 0) != (ssize_t)sizeof(dice))
 		dice[0] = (unsigned int)attempt;
-	snprintf(out, 64, "%s_%s", adjectives[dice[0] % array_len(adjectives)], surnames[dice[1] % array_len(surnames)]);
+	snprintf(out, 64, "%s_%s", adjectives[dice[0] % array_len(adjectives)],
+		 surnames[dice[1] % array_len(surnames)]);
 	if (attempt >= 2)
 		snprintf(out + strlen(out), 64 - strlen(out), "%u", dice[2] % (attempt < 5 ? 10 : 1000000));
 }
@@ -110,7 +112,8 @@ const char *isolation_choose(const char *requested, const char *daemon, bool cli
 			return "process";
 		if (strcasecmp(requested, "hyperv") == 0)
 			return "hyperv";
-		err_set(e, ERR_INVALID, 0, "invalid isolation (%s): Silo supports 'default', 'process', or 'hyperv'", requested);
+		err_set(e, ERR_INVALID, 0, "invalid isolation (%s): Silo supports 'default', 'process', or 'hyperv'",
+			requested);
 		return NULL;
 	}
 	if (daemon)

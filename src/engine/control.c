@@ -81,7 +81,8 @@ static int stop_timeout(struct container *c, int timeout_s)
 	return timeout_s == INT_MIN ? (int)json_int(config, "StopTimeout", STOP_DEFAULT_S) : timeout_s;
 }
 
-static int stop(struct engine *g, struct container *c, const char *ref, const char *signal, int timeout_s, struct err *e)
+static int stop(struct engine *g, struct container *c, const char *ref, const char *signal, int timeout_s,
+		struct err *e)
 {
 	int signo = stop_signal(c, signal, e);
 	enum life to;
@@ -135,7 +136,8 @@ int engine_container_kill(struct engine *g, const char *ref, const char *signal,
 	container_event(g, c, "kill", "signal", text, NULL);
 	if (monitor_signal(dir, NULL, signo, false, e) < 0) {
 		if (e->kind == ERR_NOT_FOUND || e->kind == ERR_CONFLICT)
-			return err_set(e, ERR_CONFLICT, 0, "cannot kill container: %s: container %s is not running", ref, c->id);
+			return err_set(e, ERR_CONFLICT, 0, "cannot kill container: %s: container %s is not running",
+				       ref, c->id);
 		return err_prefix(e, "cannot kill container: %s", ref);
 	}
 	return 0;
@@ -333,7 +335,8 @@ json_t *engine_container_prune(struct engine *g, const json_t *filters, struct e
 		json_t *labels = json_object_get(config, "Labels");
 		int64_t bytes = container_size_rw(g, all[i]);
 
-		if (!filters_labels(f, "label", labels) || (filters_has(f, "label!") && filters_labels(f, "label!", labels)) ||
+		if (!filters_labels(f, "label", labels) ||
+		    (filters_has(f, "label!") && filters_labels(f, "label!", labels)) ||
 		    (until.tv_sec && all[i]->created_ns / 1000000000 >= until.tv_sec))
 			continue;
 		if (engine_container_remove(g, all[i]->id, false, false, NULL) == 0) {

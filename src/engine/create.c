@@ -32,7 +32,8 @@ static int check_platform(const char *platform, struct err *e)
 		if (strcasecmp(platform, known[i]) == 0)
 			return 0;
 	}
-	return err_set(e, ERR_INVALID, 0, "image platform (%s) is not supported by this engine (linux/amd64)", platform);
+	return err_set(e, ERR_INVALID, 0, "image platform (%s) is not supported by this engine (linux/amd64)",
+		       platform);
 }
 
 /* The canonical documents of the request. The body is ContainerConfig with HostConfig inside. */
@@ -89,8 +90,9 @@ static int choose_isolation(struct engine *g, struct container *c, json_t *warni
 		return -1;
 	json_object_set_new(c->host, "Isolation", json_string(c->isolation));
 	if (explicit_process && g->client_machine)
-		json_array_append_new(warnings, json_string("Process isolation on a client machine is meant for development and "
-							    "testing only."));
+		json_array_append_new(warnings,
+				      json_string("Process isolation on a client machine is meant for development and "
+						  "testing only."));
 	return strcmp(c->isolation, "hyperv") == 0 ? check_vm(g, e) : 0;
 }
 
@@ -98,7 +100,8 @@ static int choose_isolation(struct engine *g, struct container *c, json_t *warni
 static uid_t free_vm_uid(struct engine *g, const char *id)
 {
 	struct container **all = table_all(g);
-	uid_t first = VM_UID_BASE + (uid_t)(strtoul((char[5]){ id[0], id[1], id[2], id[3], 0 }, NULL, 16) % VM_UID_COUNT);
+	uid_t first =
+		VM_UID_BASE + (uid_t)(strtoul((char[5]){ id[0], id[1], id[2], id[3], 0 }, NULL, 16) % VM_UID_COUNT);
 	uid_t uid = first;
 	bool taken = true;
 
@@ -116,7 +119,10 @@ static uid_t free_vm_uid(struct engine *g, const char *id)
 /* Find what only shows when the documents are put together: mounts, ulimits. */
 static int check_spec(struct container *c, struct err *e)
 {
-	struct spec_input in = { .id = c->id, .hostname = "x", .config = c->config, .host = c->host,
+	struct spec_input in = { .id = c->id,
+				 .hostname = "x",
+				 .config = c->config,
+				 .host = c->host,
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 	autojson *spec = spec_make(&in, e);
 
@@ -169,7 +175,8 @@ static void set_identity(struct engine *g, struct container *c)
 		json_object_set_new(c->config, "Hostname", json_sprintf("%.12s", c->id));
 }
 
-json_t *engine_container_create(struct engine *g, const char *name, const char *platform, const json_t *body, struct err *e)
+json_t *engine_container_create(struct engine *g, const char *name, const char *platform, const json_t *body,
+				struct err *e)
 {
 	char id[ENGINE_ID_MAX];
 	autojson *warnings = json_array();

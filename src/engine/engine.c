@@ -78,8 +78,12 @@ static int open_state(struct engine *g, struct err *e)
 {
 	autofree char *path = xasprintf("%s/state.db", g->root);
 	autofree char *unpack = xasprintf("%s/silo-unpack", g->lib_dir);
-	struct image_store_options images = { .root = g->root, .unpack_path = unpack, .event = image_event, .event_arg = g,
-					      .users = image_users, .users_arg = g };
+	struct image_store_options images = { .root = g->root,
+					      .unpack_path = unpack,
+					      .event = image_event,
+					      .event_arg = g,
+					      .users = image_users,
+					      .users_arg = g };
 
 	g->db = db_open(path, e);
 	if (!g->db || record_schema(g->db, e) < 0)

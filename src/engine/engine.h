@@ -94,7 +94,8 @@ int engine_container_logs(struct engine *g, const char *ref, const struct log_op
 			  engine_sink_fn *sink, void *arg, struct err *e) must_check;
 
 /* --- exec ---------------------------------------------------------------------------------------------------- */
-json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body, struct err *e) must_check; /* {"Id"} */
+json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body,
+			   struct err *e) must_check; /* {"Id"} */
 int engine_exec_check(struct engine *g, const char *exec_id, bool *tty, struct err *e) must_check;
 /* body: {"Detach", "Tty", "ConsoleSize"}. client_fd taken; -1 when detached. */
 int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body, int client_fd,

@@ -159,7 +159,8 @@ static bool actor_matches(const json_t *event, const json_t *f, const char *type
 		return true;
 	if (strcmp(type, "image") == 0 && filters_exact(f, type, json_str(attributes, "image", "")))
 		return true;
-	return strcmp(json_str(event, "Type", ""), type) == 0 && (filters_prefix(f, type, id) || filters_exact(f, type, name));
+	return strcmp(json_str(event, "Type", ""), type) == 0 &&
+	       (filters_prefix(f, type, id) || filters_exact(f, type, name));
 }
 
 bool events_match(const json_t *event, const json_t *filters)

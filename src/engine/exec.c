@@ -49,8 +49,9 @@ static json_t *process_config(const json_t *body)
 	json_t *cmd = json_object_get(body, "Cmd"), *arguments = json_copy(cmd), *out;
 
 	json_array_remove(arguments, 0);
-	out = json_pack("{s:b, s:O, s:o, s:b}", "tty", json_bool(body, "Tty", false), "entrypoint", json_array_get(cmd, 0),
-			"arguments", arguments, "privileged", json_bool(body, "Privileged", false));
+	out = json_pack("{s:b, s:O, s:o, s:b}", "tty", json_bool(body, "Tty", false), "entrypoint",
+			json_array_get(cmd, 0), "arguments", arguments, "privileged",
+			json_bool(body, "Privileged", false));
 	if (*json_str(body, "User", ""))
 		json_object_set(out, "user", json_object_get(body, "User"));
 	return out;
@@ -114,7 +115,8 @@ int engine_exec_check(struct engine *g, const char *exec_id, bool *tty, struct e
 	*tty = json_bool(x->body, "Tty", false);
 	if (x->started)
 		rc = err_set(e, ERR_CONFLICT, 0,
-			     x->running ? "exec command %s is already running" : "exec command %s has already run", exec_id);
+			     x->running ? "exec command %s is already running" : "exec command %s has already run",
+			     exec_id);
 	pthread_mutex_unlock(&c->lock);
 	return rc;
 }
@@ -153,7 +155,10 @@ static json_t *exec_process(struct container *c, struct exec *x, struct err *e)
 	autojson *config = record_config(c);
 	autojson *host = record_host(c);
 	char name[65];
-	struct spec_input in = { .id = c->id, .hostname = name, .config = config, .host = host,
+	struct spec_input in = { .id = c->id,
+				 .hostname = name,
+				 .config = config,
+				 .host = host,
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 
 	container_hostname(c, config, name);
@@ -188,7 +193,9 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 				     .err = json_bool(x->body, "AttachStderr", false),
 				     .detach_keys = json_str(x->body, "DetachKeys", NULL),
 				     .client = client };
-	struct monitor_exec m = { .id = x->id, .process = process, .tty = json_bool(x->body, "Tty", false),
+	struct monitor_exec m = { .id = x->id,
+				  .process = process,
+				  .tty = json_bool(x->body, "Tty", false),
 				  .streams = client >= 0 ? &s : NULL };
 	pid_t pid;
 
@@ -259,11 +266,12 @@ json_t *engine_exec_inspect(struct engine *g, const char *exec_id, struct err *e
 		refresh(g, c, x);
 	pthread_mutex_lock(&c->lock);
 	out = json_pack("{s:s, s:b, s:o, s:O, s:b, s:b, s:b, s:b, s:s, s:s, s:i}", "ID", x->id, "Running", x->running,
-			"ExitCode", x->started && !x->running ? json_integer(x->exit_code) : json_null(), "ProcessConfig",
-			x->process, "OpenStdin", json_bool(x->body, "AttachStdin", false), "OpenStderr",
-			json_bool(x->body, "AttachStderr", false), "OpenStdout", json_bool(x->body, "AttachStdout", false),
-			"CanRemove", x->started && !x->running, "ContainerID", c->id, "DetachKeys",
-			json_str(x->body, "DetachKeys", ""), "Pid", x->running ? (int)x->pid : 0);
+			"ExitCode", x->started && !x->running ? json_integer(x->exit_code) : json_null(),
+			"ProcessConfig", x->process, "OpenStdin", json_bool(x->body, "AttachStdin", false),
+			"OpenStderr", json_bool(x->body, "AttachStderr", false), "OpenStdout",
+			json_bool(x->body, "AttachStdout", false), "CanRemove", x->started && !x->running,
+			"ContainerID", c->id, "DetachKeys", json_str(x->body, "DetachKeys", ""), "Pid",
+			x->running ? (int)x->pid : 0);
 	pthread_mutex_unlock(&c->lock);
 	return out;
 }

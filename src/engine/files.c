@@ -143,8 +143,8 @@ static json_t *bundle_files(struct engine *g, struct container *c)
 	for (size_t i = 0; i < array_len(names); i++) {
 		autofree char *source = path_data(g, c->id, names[i]);
 
-		json_array_append_new(list, json_pack("{s:o, s:s}", "destination", json_sprintf("/etc/%s", names[i]), "source",
-						      source));
+		json_array_append_new(list, json_pack("{s:o, s:s}", "destination", json_sprintf("/etc/%s", names[i]),
+						      "source", source));
 	}
 	return list;
 }
@@ -212,8 +212,9 @@ static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct
 	if (!template)
 		return -1;
 	/* SILO_VM_COLD: boot each VM instead of cloning it. For script/bench, which shows what cloning saves. */
-	json_object_set_new(silo, "vm", json_pack("{s:s, s:s, s:I, s:b}", "template", template, "lib_dir", g->lib_dir,
-						  "uid", (json_int_t)c->vm_uid, "cold", getenv("SILO_VM_COLD") != NULL));
+	json_object_set_new(silo, "vm",
+			    json_pack("{s:s, s:s, s:I, s:b}", "template", template, "lib_dir", g->lib_dir, "uid",
+				      (json_int_t)c->vm_uid, "cold", getenv("SILO_VM_COLD") != NULL));
 	return 0;
 }
 
@@ -226,9 +227,9 @@ static json_t *make_silo(struct engine *g, struct container *c, const json_t *co
 
 	if (!rootfs)
 		return NULL;
-	silo = json_pack("{s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s}", "id", c->id, "isolation", c->isolation, "rootfs", rootfs,
-			 "files", bundle_files(g, c), "stdin", "open", json_bool(config, "OpenStdin", false), "once",
-			 json_bool(config, "StdinOnce", false), "exit_path", exit_path);
+	silo = json_pack("{s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s}", "id", c->id, "isolation", c->isolation, "rootfs",
+			 rootfs, "files", bundle_files(g, c), "stdin", "open", json_bool(config, "OpenStdin", false),
+			 "once", json_bool(config, "StdinOnce", false), "exit_path", exit_path);
 	log = bundle_log(g, c, host);
 	if (log)
 		json_object_set_new(silo, "log", log);
@@ -265,7 +266,10 @@ int files_bundle(struct engine *g, struct container *c, struct err *e)
 	autojson *host = record_host(c);
 	autojson *silo = make_silo(g, c, config, host, e);
 	char name[65];
-	struct spec_input in = { .id = c->id, .hostname = name, .config = config, .host = host,
+	struct spec_input in = { .id = c->id,
+				 .hostname = name,
+				 .config = config,
+				 .host = host,
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 
 	if (!silo)

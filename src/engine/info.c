@@ -93,7 +93,8 @@ static const struct {
 /* What clients expect to find, and Silo has nothing of yet. */
 static const char constants[] =
 	"{\"Driver\":\"overlay2\",\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"],[\"Supports d_type\",\"true\"]],"
-	"\"Plugins\":{\"Volume\":[],\"Network\":[\"host\",\"none\"],\"Authorization\":null,\"Log\":[\"json-file\",\"none\"]},"
+	"\"Plugins\":{\"Volume\":[],\"Network\":[\"host\",\"none\"],\"Authorization\":null,\"Log\":[\"json-file\","
+	"\"none\"]},"
 	"\"NFd\":0,\"NGoroutines\":0,\"NEventsListener\":0,\"LoggingDriver\":\"json-file\","
 	"\"IndexServerAddress\":\"https://index.docker.io/v1/\",\"RegistryConfig\":{\"InsecureRegistryCIDRs\":[],"
 	"\"IndexConfigs\":{},\"Mirrors\":[]},\"GenericResources\":null,\"HttpProxy\":\"\",\"HttpsProxy\":\"\","
@@ -120,7 +121,8 @@ static json_t *warnings(struct engine *g)
 		json_array_append_new(out, json_sprintf("WARNING: hyperv isolation is not available: %s",
 							json_str(entry, "what", "see silo doctor")));
 	} else if (strcmp(json_str(report, "accelerator", ""), "tcg") == 0 && json_array_size(out) == 0) {
-		json_array_append_new(out, json_string("WARNING: KVM is not usable: hyperv isolation is emulated (slower)"));
+		json_array_append_new(out,
+				      json_string("WARNING: KVM is not usable: hyperv isolation is emulated (slower)"));
 	}
 	json_array_append_new(out, json_string("WARNING: networks are not implemented yet: containers have a loopback "
 					       "interface only, unless --network=host"));
@@ -154,7 +156,7 @@ json_t *engine_disk_usage(struct engine *g, struct err *e)
 
 	if (!containers)
 		return NULL;
-	return json_pack("{s:I, s:O, s:o, s:[], s:[], s:i}", "LayersSize", (json_int_t)json_int(images, "LayersSize", 0),
-			 "Images", json_object_get(images, "Images"), "Containers", containers, "Volumes", "BuildCache",
-			 "BuilderSize", 0);
+	return json_pack("{s:I, s:O, s:o, s:[], s:[], s:i}", "LayersSize",
+			 (json_int_t)json_int(images, "LayersSize", 0), "Images", json_object_get(images, "Images"),
+			 "Containers", containers, "Volumes", "BuildCache", "BuilderSize", 0);
 }

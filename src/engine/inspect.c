@@ -27,19 +27,20 @@ static json_t *inspect_state(const struct container *c)
 {
 	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
 
-	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", lifecycle_name(c->state), "Running",
-			 running, "Paused", c->state == LIFE_PAUSED, "Restarting", 0, "OOMKilled", c->oom_killed, "Dead",
-			 c->state == LIFE_DEAD, "Pid", c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode",
-			 c->exit_code, "Error", c->error ? c->error : "", "StartedAt", time_or_zero(c->started_at),
-			 "FinishedAt", time_or_zero(c->finished_at));
+	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", lifecycle_name(c->state),
+			 "Running", running, "Paused", c->state == LIFE_PAUSED, "Restarting", 0, "OOMKilled",
+			 c->oom_killed, "Dead", c->state == LIFE_DEAD, "Pid",
+			 c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode", c->exit_code, "Error",
+			 c->error ? c->error : "", "StartedAt", time_or_zero(c->started_at), "FinishedAt",
+			 time_or_zero(c->finished_at));
 }
 
 static json_t *no_address(const char *mac_of)
 {
-	return json_pack("{s:n, s:n, s:n, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:n, s:n, s:s}", "IPAMConfig", "Links",
-			 "Aliases", "MacAddress", mac_of, "NetworkID", "", "EndpointID", "", "Gateway", "", "GwPriority", 0,
-			 "IPAddress", "", "IPv6Gateway", "", "IPPrefixLen", 0, "DriverOpts", "DNSNames", "GlobalIPv6Address",
-			 "");
+	return json_pack("{s:n, s:n, s:n, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:n, s:n, s:s}", "IPAMConfig",
+			 "Links", "Aliases", "MacAddress", mac_of, "NetworkID", "", "EndpointID", "", "Gateway", "",
+			 "GwPriority", 0, "IPAddress", "", "IPv6Gateway", "", "IPPrefixLen", 0, "DriverOpts",
+			 "DNSNames", "GlobalIPv6Address", "");
 }
 
 json_t *inspect_networks(const json_t *host)
@@ -58,11 +59,12 @@ static json_t *network_settings(const json_t *config, const json_t *host)
 
 	json_object_foreach(json_object_get(config, "ExposedPorts"), key, value)
 		json_object_set_new(ports, key, json_null());
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}", "Bridge",
-			 "", "SandboxID", "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0, "LinkLocalIPv6Address", "",
-			 "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "",
-			 "Gateway", "", "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0,
-			 "IPv6Gateway", "", "MacAddress", "", "Networks", inspect_networks(host));
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
+			 "Bridge", "", "SandboxID", "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0,
+			 "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses",
+			 "SecondaryIPv6Addresses", "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "",
+			 "GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress",
+			 "", "Networks", inspect_networks(host));
 }
 
 json_t *inspect_mounts(const json_t *host)
@@ -78,8 +80,9 @@ json_t *inspect_mounts(const json_t *host)
 
 		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, NULL) == 0)
 			json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", "bind", "Source",
-							     source, "Destination", destination, "Mode", readonly ? "ro" : "",
-							     "RW", !readonly, "Propagation", "rprivate"));
+							     source, "Destination", destination, "Mode",
+							     readonly ? "ro" : "", "RW", !readonly, "Propagation",
+							     "rprivate"));
 	}
 	json_array_foreach(json_object_get(host, "Mounts"), i, entry) {
 		const char *type = json_str(json_member(entry, "Type") ? entry : NULL, "Type", "bind");
@@ -226,8 +229,9 @@ static int64_t tree_bytes(int fd, dev_t dev, int depth)
 		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
 			continue;
 		if (S_ISDIR(st.st_mode))
-			sum += tree_bytes(openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
-					  depth - 1);
+			sum += tree_bytes(
+				openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
+				depth - 1);
 		else if (S_ISREG(st.st_mode))
 			sum += st.st_size;
 	}

@@ -106,8 +106,8 @@ static void fill(struct str *out, const char *text, const char *ref, const char 
 	}
 }
 
-int lifecycle_next(enum life from, enum life_event event, const char *ref, const char *id, const char *name, enum life *to,
-	      struct err *e)
+int lifecycle_next(enum life from, enum life_event event, const char *ref, const char *id, const char *name,
+		   enum life *to, struct err *e)
 {
 	enum refusal refusal = lives[from][event].refusal;
 	autostr text;

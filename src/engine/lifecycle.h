@@ -30,8 +30,8 @@ enum life_event {
  * @to   receives the next state.
  * Returns 0, or -1 with Docker's error (ERR_CONFLICT, ERR_NOT_MODIFIED, ...).
  */
-int lifecycle_next(enum life from, enum life_event event, const char *ref, const char *id, const char *name, enum life *to,
-	      struct err *e) must_check;
+int lifecycle_next(enum life from, enum life_event event, const char *ref, const char *id, const char *name,
+		   enum life *to, struct err *e) must_check;
 
 /* "created", "running", "paused", "exited", "dead": as Docker's State.Status, and back (LIFE_DEAD for another text). */
 const char *lifecycle_name(enum life state);

@@ -78,7 +78,9 @@ struct listing {
 static int check_values(const json_t *f, struct err *e)
 {
 	static const char *const health[] = { "none", "starting", "healthy", "unhealthy" };
-	static const char *const states[] = { "created", "running", "paused", "restarting", "removing", "exited", "dead" };
+	static const char *const states[] = {
+		"created", "running", "paused", "restarting", "removing", "exited", "dead"
+	};
 	json_t *value;
 	size_t i, k;
 
@@ -228,11 +230,12 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	pthread_mutex_lock(&c->lock);
 	yes = state_matches(l, c);
 	pthread_mutex_unlock(&c->lock);
-	return yes && filters_match(l->f, "id", c->id) && filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
+	return yes && filters_match(l->f, "id", c->id) &&
+	       filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
-	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) && filters_exact(l->f, "health", "none") &&
-	       network_matches(l->f, host) && volume_matches(l->f, host) && expose_matches(l->f, config) &&
-	       !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
+	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) &&
+	       filters_exact(l->f, "health", "none") && network_matches(l->f, host) && volume_matches(l->f, host) &&
+	       expose_matches(l->f, config) && !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
 }
 
 /* The column COMMAND: arguments with blanks in quotes. */
@@ -260,8 +263,8 @@ static json_t *exposed_ports(const json_t *config)
 	json_object_foreach(json_object_get(config, "ExposedPorts"), port, unused) {
 		const char *slash = strchr(port, '/');
 
-		json_array_append_new(ports, json_pack("{s:i, s:s}", "PrivatePort", atoi(port), "Type",
-						       slash ? slash + 1 : "tcp"));
+		json_array_append_new(
+			ports, json_pack("{s:i, s:s}", "PrivatePort", atoi(port), "Type", slash ? slash + 1 : "tcp"));
 	}
 	return ports;
 }
@@ -290,11 +293,12 @@ static json_t *summary(const struct listing *l, struct container *c, const json_
 
 	out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:O, s:{s:s}, s:{s:o}, s:o}", "Id", c->id, "Image",
 			shown_image(l->g, c, config), "ImageID", c->image_id, "Command", command, "Created",
-			(json_int_t)(c->created_ns / 1000000000), "Ports", exposed_ports(config), "Labels", labels, "HostConfig",
-			"NetworkMode", json_str(host, "NetworkMode", ""), "NetworkSettings", "Networks", inspect_networks(host),
-			"Mounts", inspect_mounts(host));
+			(json_int_t)(c->created_ns / 1000000000), "Ports", exposed_ports(config), "Labels", labels,
+			"HostConfig", "NetworkMode", json_str(host, "NetworkMode", ""), "NetworkSettings", "Networks",
+			inspect_networks(host), "Mounts", inspect_mounts(host));
 	pthread_mutex_lock(&c->lock);
-	status_text(c->state, c->exit_code, seconds_of(c->started_at), seconds_of(c->finished_at), time_now().tv_sec, status);
+	status_text(c->state, c->exit_code, seconds_of(c->started_at), seconds_of(c->finished_at), time_now().tv_sec,
+		    status);
 	json_object_set_new(out, "Names", json_pack("[o]", json_sprintf("/%s", c->name)));
 	json_object_set_new(out, "State", json_string(lifecycle_name(c->state)));
 	pthread_mutex_unlock(&c->lock);

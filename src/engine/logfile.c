@@ -23,7 +23,7 @@ struct logfile {
 	int *older;   /* opened at the start, next one first */
 	size_t n_older;
 	struct str buf;
-	size_t used; /* bytes of buf that were handed out */
+	size_t used;   /* bytes of buf that were handed out */
 	bool skipping; /* inside a line that was too long */
 };
 
@@ -131,7 +131,8 @@ void logfile_close(struct logfile *l)
 /* A complete line of the buffer as JSON; NULL when there is no complete one, or it isn't valid (*line says which). */
 static json_t *take_line(struct logfile *l, bool *line)
 {
-	char *start = l->buf.s + l->used, *end = l->buf.len > l->used ? memchr(start, '\n', l->buf.len - l->used) : NULL;
+	char *start = l->buf.s + l->used,
+	     *end = l->buf.len > l->used ? memchr(start, '\n', l->buf.len - l->used) : NULL;
 	json_t *entry = NULL;
 
 	*line = end != NULL;

@@ -122,7 +122,8 @@ static bool until_is_over(const struct follower *f)
 /* Wait for more, or for a reason to stop: 0 = look again. */
 static int wait_more(struct follower *f, int inotify, int wake)
 {
-	struct pollfd p[] = { { .fd = inotify, .events = POLLIN }, { .fd = wake, .events = POLLIN },
+	struct pollfd p[] = { { .fd = inotify, .events = POLLIN },
+			      { .fd = wake, .events = POLLIN },
 			      { .fd = f->client } };
 
 	poll(p, array_len(p), 1000);

@@ -116,21 +116,22 @@ void record_changed(struct container *c)
 
 int record_schema(struct db *db, struct err *e)
 {
-	return db_exec(db, e,
-		       "CREATE TABLE IF NOT EXISTS containers ("
-		       " id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image_id TEXT NOT NULL, isolation TEXT NOT NULL,"
-		       " vm_uid INTEGER NOT NULL, created TEXT NOT NULL, config TEXT NOT NULL, host TEXT NOT NULL,"
-		       " state TEXT NOT NULL) WITHOUT ROWID",
-		       "");
+	return db_exec(
+		db, e,
+		"CREATE TABLE IF NOT EXISTS containers ("
+		" id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image_id TEXT NOT NULL, isolation TEXT NOT NULL,"
+		" vm_uid INTEGER NOT NULL, created TEXT NOT NULL, config TEXT NOT NULL, host TEXT NOT NULL,"
+		" state TEXT NOT NULL) WITHOUT ROWID",
+		"");
 }
 
 static char *state_text(struct container *c)
 {
-	autojson *j = json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:b, s:s, s:s, s:s}", "status", lifecycle_name(c->state), "pid",
-				(int)c->pid, "sandbox_pid", (int)c->sandbox_pid, "exit_code", c->exit_code,
-				"restart_count", c->restart_count, "oom_killed", c->oom_killed, "stop_wanted",
-				c->stop_wanted, "error", c->error ? c->error : "", "started_at", c->started_at,
-				"finished_at", c->finished_at);
+	autojson *j = json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:b, s:s, s:s, s:s}", "status",
+				lifecycle_name(c->state), "pid", (int)c->pid, "sandbox_pid", (int)c->sandbox_pid,
+				"exit_code", c->exit_code, "restart_count", c->restart_count, "oom_killed",
+				c->oom_killed, "stop_wanted", c->stop_wanted, "error", c->error ? c->error : "",
+				"started_at", c->started_at, "finished_at", c->finished_at);
 
 	return json_text(j);
 }
@@ -147,8 +148,8 @@ int record_insert(struct db *db, struct container *c, struct err *e)
 	rc = db_exec(db, e,
 		     "INSERT INTO containers (id, name, image_id, isolation, vm_uid, created, config, host, state)"
 		     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		     "ssssissss", c->id, c->name, c->image_id, c->isolation, (int64_t)c->vm_uid, c->created, config, host,
-		     state);
+		     "ssssissss", c->id, c->name, c->image_id, c->isolation, (int64_t)c->vm_uid, c->created, config,
+		     host, state);
 	if (rc < 0) {
 		db_end(db, false, NULL);
 		return -1;

@@ -32,7 +32,8 @@ static void recover_execs(struct container *c, const json_t *list)
 		x->running = json_bool(entry, "running", false);
 		x->exit_code = (int)json_int(entry, "exit_code", -1);
 		x->body = json_object();
-		x->process = json_pack("{s:b, s:s, s:[], s:b}", "tty", 0, "entrypoint", "", "arguments", "privileged", 0);
+		x->process =
+			json_pack("{s:b, s:s, s:[], s:b}", "tty", 0, "entrypoint", "", "arguments", "privileged", 0);
 		x->next = c->execs;
 		c->execs = x;
 	}
@@ -134,7 +135,8 @@ static void drop_bundle_unknown(struct engine *g, const char *name)
 		drop_bundle(g, name);
 }
 
-static void each_entry(struct engine *g, const char *root, const char *sub, void (*fn)(struct engine *g, const char *name))
+static void each_entry(struct engine *g, const char *root, const char *sub,
+		       void (*fn)(struct engine *g, const char *name))
 {
 	autofree char *path = xasprintf("%s/%s", root, sub);
 	DIR *d = opendir(path);

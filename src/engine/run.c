@@ -132,7 +132,8 @@ static void set_failed(struct run *r, struct err *e)
 	if (e->kind == ERR_NOT_FOUND || e->kind == ERR_CONFLICT) /* of the monitor, not of the container */
 		e->kind = ERR_SYSTEM;
 	if (users_fault)
-		err_prefix(e, "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+		err_prefix(e, "failed to create task for container: failed to create shim task: OCI runtime create "
+			      "failed: runc "
 			      "create failed: unable to start container process");
 	if (users_fault && strlen(e->msg) + sizeof(": unknown") < sizeof(e->msg))
 		strcat(e->msg, ": unknown");
@@ -172,7 +173,9 @@ static int wait_old_monitor(struct engine *g, struct container *c, struct err *e
 	pthread_mutex_lock(&c->lock);
 	gone = container_wait_for(g, c, container_no_monitor, NULL, ENDING_TIMEOUT_MS);
 	pthread_mutex_unlock(&c->lock);
-	return gone ? 0 : err_set(e, ERR_TIMEOUT, 0, "container %s: its previous run hasn't been cleaned up in time", c->id);
+	return gone ? 0
+		    : err_set(e, ERR_TIMEOUT, 0, "container %s: its previous run hasn't been cleaned up in time",
+			      c->id);
 }
 
 static void run_init(struct run *r, struct engine *g, struct container *c)

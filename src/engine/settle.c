@@ -149,7 +149,8 @@ static json_t *exit_record(struct engine *g, struct container *c)
 
 	if (record)
 		return record;
-	return json_pack("{s:i, s:s}", "exit_code", 128 + SIGKILL, "error", "the monitor of this container ended unexpectedly");
+	return json_pack("{s:i, s:s}", "exit_code", 128 + SIGKILL, "error",
+			 "the monitor of this container ended unexpectedly");
 }
 
 void settle_monitor_gone(struct engine *g, struct container *c)

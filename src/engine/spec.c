@@ -12,11 +12,12 @@
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* Docker's defaults, moby oci/defaults.go as documented in the Engine's security documentation. */
-static const char *const masked_paths[] = { "/proc/asound",	    "/proc/acpi",	 "/proc/interrupts",
-					    "/proc/kcore",	    "/proc/keys",	 "/proc/latency_stats",
-					    "/proc/timer_list",	    "/proc/timer_stats", "/proc/sched_debug",
-					    "/proc/scsi",	    "/sys/firmware",	 "/sys/devices/virtual/powercap" };
-static const char *const readonly_paths[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+static const char *const masked_paths[] = { "/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+					    "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+					    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+					    "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap" };
+static const char *const readonly_paths[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+					      "/proc/sysrq-trigger" };
 
 static const struct {
 	const char *destination, *type, *source;
@@ -89,8 +90,8 @@ static json_t *make_caps(const struct spec_input *in)
 	autojson *caps = spec_caps(in->host);
 
 	/* Nothing inheritable or ambient: CVE-2022-24769. */
-	return json_pack("{s:O, s:O, s:O, s:[], s:[]}", "bounding", caps, "effective", caps, "permitted", caps, "inheritable",
-			 "ambient");
+	return json_pack("{s:O, s:O, s:O, s:[], s:[]}", "bounding", caps, "effective", caps, "permitted", caps,
+			 "inheritable", "ambient");
 }
 
 static bool no_new_privileges(const json_t *host)
@@ -140,7 +141,8 @@ static json_t *make_rlimits(const json_t *host, struct err *e)
 			return NULL;
 		}
 		if (hard >= 0 && (soft > hard || soft < 0)) {
-			err_set(e, ERR_INVALID, 0, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld",
+			err_set(e, ERR_INVALID, 0,
+				"ulimit soft limit must be less than or equal to hard limit: %lld > %lld",
 				(long long)soft, (long long)hard);
 			return NULL;
 		}
@@ -164,8 +166,8 @@ static json_t *make_process(const struct spec_input *in, struct err *e)
 		return NULL;
 	}
 	process = json_pack("{s:b, s:o, s:o, s:s, s:o, s:o, s:b, s:o}", "terminal", tty, "user",
-			    make_user(in, json_str(in->config, "User", "")), "args", args, "cwd", *dir ? dir : "/", "env",
-			    make_env(in, tty, NULL), "capabilities", make_caps(in), "noNewPrivileges",
+			    make_user(in, json_str(in->config, "User", "")), "args", args, "cwd", *dir ? dir : "/",
+			    "env", make_env(in, tty, NULL), "capabilities", make_caps(in), "noNewPrivileges",
 			    no_new_privileges(in->host), "rlimits", rlimits);
 	if (json_int(in->host, "OomScoreAdj", 0))
 		json_object_set(process, "oomScoreAdj", json_object_get(in->host, "OomScoreAdj"));
@@ -184,9 +186,10 @@ json_t *spec_exec_process(const struct spec_input *in, const json_t *exec, struc
 		dir = json_str(in->config, "WorkingDir", "");
 	if (!*user)
 		user = json_str(in->config, "User", "");
-	process = json_pack("{s:b, s:o, s:O, s:s, s:o, s:o, s:b, s:o}", "terminal", tty, "user", make_user(in, user), "args",
-			    args, "cwd", *dir ? dir : "/", "env", make_env(in, tty, json_object_get(exec, "Env")),
-			    "capabilities", make_caps(in), "noNewPrivileges", no_new_privileges(in->host), "rlimits", rlimits);
+	process = json_pack("{s:b, s:o, s:O, s:s, s:o, s:o, s:b, s:o}", "terminal", tty, "user", make_user(in, user),
+			    "args", args, "cwd", *dir ? dir : "/", "env",
+			    make_env(in, tty, json_object_get(exec, "Env")), "capabilities", make_caps(in),
+			    "noNewPrivileges", no_new_privileges(in->host), "rlimits", rlimits);
 	if (privileged) {
 		autojson *host = json_pack("{s:b}", "Privileged", 1);
 		struct spec_input all = { .host = host };
@@ -218,7 +221,8 @@ static json_t *make_linux(const struct spec_input *in)
 
 	snprintf(path, sizeof(path), "/silo/%s", in->id);
 	json_object_set_new(out, "cgroupsPath", json_string(path));
-	json_object_set_new(out, "maskedPaths", privileged ? json_array() : strings(masked_paths, array_len(masked_paths)));
+	json_object_set_new(out, "maskedPaths",
+			    privileged ? json_array() : strings(masked_paths, array_len(masked_paths)));
 	json_object_set_new(out, "readonlyPaths",
 			    privileged ? json_array() : strings(readonly_paths, array_len(readonly_paths)));
 	if (json_object_size(sysctls) > 0)
@@ -240,16 +244,16 @@ static json_t *make_mounts(const json_t *host)
 			if (strcmp(json_string_value(json_array_get(options, k)), "ro") == 0)
 				json_array_remove(options, k);
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "destination", default_mounts[i].destination,
-						      "type", default_mounts[i].type, "source", default_mounts[i].source,
-						      "options", options));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "destination",
+						      default_mounts[i].destination, "type", default_mounts[i].type,
+						      "source", default_mounts[i].source, "options", options));
 	}
 	if (strcmp(json_str(host, "IpcMode", ""), "none") == 0)
 		json_decref(shm_size);
 	else
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s, o]}", "destination", "/dev/shm",
-						      "type", "tmpfs", "source", "shm", "options", "nosuid", "noexec", "nodev",
-						      "mode=1777", shm_size));
+						      "type", "tmpfs", "source", "shm", "options", "nosuid", "noexec",
+						      "nodev", "mode=1777", shm_size));
 	return list;
 }
 
@@ -265,9 +269,9 @@ json_t *spec_make(const struct spec_input *in, struct err *e)
 	mounts = make_mounts(in->host);
 	json_array_extend(mounts, user_mounts);
 	json_decref(user_mounts);
-	spec = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", "1.2.0", "process", process, "root", "path",
-			 "rootfs", "readonly", json_bool(in->host, "ReadonlyRootfs", false), "hostname", in->hostname,
-			 "mounts", mounts, "linux", make_linux(in));
+	spec = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", "1.2.0", "process", process, "root",
+			 "path", "rootfs", "readonly", json_bool(in->host, "ReadonlyRootfs", false), "hostname",
+			 in->hostname, "mounts", mounts, "linux", make_linux(in));
 	if (*json_str(in->config, "Domainname", ""))
 		json_object_set(spec, "domainname", json_object_get(in->config, "Domainname"));
 	if (json_object_size(json_object_get(in->host, "Annotations")) > 0)

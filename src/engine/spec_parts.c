@@ -136,8 +136,7 @@ json_t *spec_resources(const json_t *host)
 	if (pids)
 		json_object_set_new(out, "pids", json_pack("{s:I}", "limit", (json_int_t)(pids < 0 ? -1 : pids)));
 	if (json_int(host, "BlkioWeight", 0))
-		json_object_set_new(out, "blockIO",
-				    json_pack("{s:O}", "weight", json_object_get(host, "BlkioWeight")));
+		json_object_set_new(out, "blockIO", json_pack("{s:O}", "weight", json_object_get(host, "BlkioWeight")));
 	if (json_bool(host, "Privileged", false))
 		json_object_set_new(out, "devices", json_pack("[{s:b, s:s}]", "allow", 1, "access", "rwm"));
 	return out;
@@ -169,8 +168,8 @@ int spec_parse_size(const char *text, int64_t *bytes)
 
 static int bind_option(const char *option, bool *readonly)
 {
-	static const char *const ignored[] = { "rw", "z", "Z", "rprivate", "private", "rslave", "slave", "nocopy",
-					       "consistent", "cached", "delegated" };
+	static const char *const ignored[] = { "rw",    "z",      "Z",          "rprivate", "private",  "rslave",
+					       "slave", "nocopy", "consistent", "cached",   "delegated" };
 
 	if (strcmp(option, "ro") == 0 || strcmp(option, "readonly") == 0) {
 		*readonly = true;
@@ -193,15 +192,17 @@ int spec_parse_bind(const char *text, char **source, char **destination, bool *r
 		return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", text);
 	if (*dst != '/' || strcmp(dst, "/") == 0)
 		return err_set(e, ERR_INVALID, 0,
-			       *dst == '/' ? "invalid volume specification: '%s': invalid mount config for type \"bind\": "
-					     "invalid specification: destination can't be '/'" :
-					     "invalid volume specification: '%s': mount path must be absolute",
+			       *dst == '/'
+				       ? "invalid volume specification: '%s': invalid mount config for type \"bind\": "
+					 "invalid specification: destination can't be '/'"
+				       : "invalid volume specification: '%s': mount path must be absolute",
 			       text);
 	if (*src != '/')
 		return err_set(e, ERR_UNSUPPORTED, 0, "named volumes (-v %s): not supported yet by Silo", text);
 	while ((option = strsep(&options, ","))) {
 		if (*option && bind_option(option, readonly) < 0)
-			return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s': invalid mode: %s", text, option);
+			return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s': invalid mode: %s", text,
+				       option);
 	}
 	*source = xstrdup(src);
 	*destination = xstrdup(dst);
@@ -224,8 +225,8 @@ static json_t *tmpfs_mount(const char *destination, const char *options)
 		if (*option)
 			json_array_append_new(list, json_string(option));
 	}
-	return json_pack("{s:s, s:s, s:s, s:o}", "destination", destination, "type", "tmpfs", "source", "tmpfs", "options",
-			 list);
+	return json_pack("{s:s, s:s, s:s, s:o}", "destination", destination, "type", "tmpfs", "source", "tmpfs",
+			 "options", list);
 }
 
 static int no_binds_in_vm(const struct spec_input *in, struct err *e)
@@ -260,7 +261,8 @@ static int add_tmpfs(const struct spec_input *in, json_t *list, struct err *e)
 
 	json_object_foreach(json_object_get(in->host, "Tmpfs"), destination, options) {
 		if (*destination != '/' || strcmp(destination, "/") == 0)
-			return err_set(e, ERR_INVALID, 0, "invalid tmpfs option: mount path must be absolute: %s", destination);
+			return err_set(e, ERR_INVALID, 0, "invalid tmpfs option: mount path must be absolute: %s",
+				       destination);
 		json_array_append_new(list, tmpfs_mount(destination, json_string_value(options)));
 	}
 	return 0;
@@ -288,22 +290,25 @@ static int add_mounts(const struct spec_input *in, json_t *list, struct err *e)
 		const char *type, *source, *target;
 		bool readonly;
 
-		if (json_get_str(mount, "Type", "", &type, e) < 0 || json_get_str(mount, "Source", "", &source, e) < 0 ||
+		if (json_get_str(mount, "Type", "", &type, e) < 0 ||
+		    json_get_str(mount, "Source", "", &source, e) < 0 ||
 		    json_get_str(mount, "Target", "", &target, e) < 0 ||
 		    json_get_bool(mount, "ReadOnly", false, &readonly, e) < 0)
 			return -1;
 		if (*target != '/' || strcmp(target, "/") == 0)
 			return err_set(e, ERR_INVALID, 0,
-				       "invalid mount config for type \"%s\": invalid mount path: '%s' mount path must be absolute",
+				       "invalid mount config for type \"%s\": invalid mount path: '%s' mount path must "
+				       "be absolute",
 				       type, target);
 		if (strcmp(type, "tmpfs") == 0) {
 			json_array_append_new(list, tmpfs_of_mount(mount, target));
 		} else if (strcmp(type, "bind") == 0) {
 			if (*source != '/')
-				return err_set(e, ERR_INVALID, 0,
-					       "invalid mount config for type \"bind\": invalid mount path: '%s' mount path "
-					       "must be absolute",
-					       source);
+				return err_set(
+					e, ERR_INVALID, 0,
+					"invalid mount config for type \"bind\": invalid mount path: '%s' mount path "
+					"must be absolute",
+					source);
 			if (no_binds_in_vm(in, e) < 0)
 				return -1;
 			json_array_append_new(list, bind_mount(source, target, readonly));

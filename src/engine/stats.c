@@ -145,14 +145,16 @@ static json_t *cpu_stats(const json_t *s)
 			 (json_int_t)json_int(s, "cpu_ns", 0), "percpu_usage", "usage_in_kernelmode",
 			 (json_int_t)json_int(s, "cpu_system_ns", 0), "usage_in_usermode",
 			 (json_int_t)json_int(s, "cpu_user_ns", 0), "system_cpu_usage",
-			 (json_int_t)json_int(s, "system_cpu_ns", 0), "online_cpus", (json_int_t)json_int(s, "online_cpus", 1),
-			 "throttling_data", "periods", 0, "throttled_periods", 0, "throttled_time", 0);
+			 (json_int_t)json_int(s, "system_cpu_ns", 0), "online_cpus",
+			 (json_int_t)json_int(s, "online_cpus", 1), "throttling_data", "periods", 0,
+			 "throttled_periods", 0, "throttled_time", 0);
 }
 
 static json_t *zero_cpu(void)
 {
-	return json_pack("{s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i}}", "cpu_usage", "total_usage", 0, "usage_in_kernelmode", 0,
-			 "usage_in_usermode", 0, "throttling_data", "periods", 0, "throttled_periods", 0, "throttled_time", 0);
+	return json_pack("{s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i}}", "cpu_usage", "total_usage", 0, "usage_in_kernelmode",
+			 0, "usage_in_usermode", 0, "throttling_data", "periods", 0, "throttled_periods", 0,
+			 "throttled_time", 0);
 }
 
 /* Without a limit of its own a container is limited by the machine. */
@@ -180,12 +182,14 @@ static json_t *memory_stats(const json_t *s)
 
 static json_t *blkio_stats(const json_t *s)
 {
-	static const char *const empty[] = { "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",
-					     "io_wait_time_recursive", "io_merged_recursive", "io_time_recursive",
+	static const char *const empty[] = { "io_serviced_recursive",     "io_queue_recursive",
+					     "io_service_time_recursive", "io_wait_time_recursive",
+					     "io_merged_recursive",       "io_time_recursive",
 					     "sectors_recursive" };
 	json_t *out = json_object(), *bytes = json_object_get(s, "blkio");
 
-	json_object_set_new(out, "io_service_bytes_recursive", json_is_array(bytes) ? json_incref(bytes) : json_array());
+	json_object_set_new(out, "io_service_bytes_recursive",
+			    json_is_array(bytes) ? json_incref(bytes) : json_array());
 	for (size_t i = 0; i < array_len(empty); i++)
 		json_object_set_new(out, empty[i], json_null());
 	return out;

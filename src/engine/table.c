@@ -53,7 +53,8 @@ static int check_name(struct engine *g, const char *name, struct err *e)
 	for (size_t i = 0; i < g->n_containers; i++) {
 		if (strcmp(g->containers[i]->name, name) == 0)
 			return err_set(e, ERR_CONFLICT, 0,
-				       "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to "
+				       "Conflict. The container name \"/%s\" is already in use by container \"%s\". "
+				       "You have to "
 				       "remove (or rename) that container to be able to reuse that name.",
 				       name, g->containers[i]->id);
 	}

@@ -86,7 +86,15 @@ static void signals(void **state)
 static void names(void **state)
 {
 	static const char *const good[] = { "ab", "a1", "web_1.x-y", "0x" };
-	static const char *const bad[] = { "a", "", "-ab", "_ab", "a b", "a/b", "\xc3\xa4" "b", "a\nb" };
+	static const char *const bad[] = { "a",
+					   "",
+					   "-ab",
+					   "_ab",
+					   "a b",
+					   "a/b",
+					   "\xc3\xa4"
+					   "b",
+					   "a\nb" };
 
 	for (size_t i = 0; i < array_len(good); i++)
 		assert_int_equal(create_check_name(good[i], NULL), 0);
@@ -119,7 +127,7 @@ static void isolation(void **state)
 
 static void host_kind(void **state)
 {
-	assert_true(host_is_client("", "10\n", false));	  /* notebook */
+	assert_true(host_is_client("", "10\n", false));   /* notebook */
 	assert_true(host_is_client("", "31\n", false));	  /* convertible */
 	assert_false(host_is_client("", "17\n", false));  /* main server chassis */
 	assert_false(host_is_client("", "3\n", true));	  /* a virtual machine that calls itself a desktop */
@@ -353,13 +361,20 @@ static void log_skips_rubbish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(life_cycle),	  cmocka_unit_test(hostile_names_are_no_format),
-		cmocka_unit_test(signals),	  cmocka_unit_test(names),
-		cmocka_unit_test(isolation),	  cmocka_unit_test(host_kind),
-		cmocka_unit_test(filter_forms),	  cmocka_unit_test(filter_matching),
-		cmocka_unit_test(event_ring),	  cmocka_unit_test(status_column),
-		cmocka_unit_test(top_rows),	  cmocka_unit_test(log_tail_over_rotated_files),
-		cmocka_unit_test(log_follows_rotation), cmocka_unit_test(log_skips_rubbish),
+		cmocka_unit_test(life_cycle),
+		cmocka_unit_test(hostile_names_are_no_format),
+		cmocka_unit_test(signals),
+		cmocka_unit_test(names),
+		cmocka_unit_test(isolation),
+		cmocka_unit_test(host_kind),
+		cmocka_unit_test(filter_forms),
+		cmocka_unit_test(filter_matching),
+		cmocka_unit_test(event_ring),
+		cmocka_unit_test(status_column),
+		cmocka_unit_test(top_rows),
+		cmocka_unit_test(log_tail_over_rotated_files),
+		cmocka_unit_test(log_follows_rotation),
+		cmocka_unit_test(log_skips_rubbish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

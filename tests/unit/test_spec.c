@@ -56,7 +56,8 @@ static json_t *spec_of(const char *config_text, const char *host_text, struct er
 
 static void keys_match_without_case(void **state)
 {
-	autojson *config = config_of("{\"image\": \"a\", \"CMD\": \"one\", \"tTy\": true, \"unknown\": 1, \"Env\": null}");
+	autojson *config =
+		config_of("{\"image\": \"a\", \"CMD\": \"one\", \"tTy\": true, \"unknown\": 1, \"Env\": null}");
 
 	assert_string_equal(json_str(config, "Image", ""), "a");
 	assert_true(json_bool(config, "Tty", false));
@@ -69,8 +70,11 @@ static void wrong_types_are_named(void **state)
 {
 	static const struct {
 		const char *body, *word;
-	} cases[] = { { "{\"Cmd\": 5}", "Cmd" },	      { "{\"Tty\": \"yes\"}", "Tty" }, { "{\"Env\": [1]}", "Env" },
-		      { "{\"Labels\": {\"a\": 1}}", "Labels" }, { "[]", "body" } };
+	} cases[] = { { "{\"Cmd\": 5}", "Cmd" },
+		      { "{\"Tty\": \"yes\"}", "Tty" },
+		      { "{\"Env\": [1]}", "Env" },
+		      { "{\"Labels\": {\"a\": 1}}", "Labels" },
+		      { "[]", "body" } };
 
 	for (size_t i = 0; i < array_len(cases); i++) {
 		autojson *body = parse(cases[i].body);
@@ -84,8 +88,9 @@ static void wrong_types_are_named(void **state)
 
 static void image_fills_what_is_open(void **state)
 {
-	autojson *image = parse("{\"Env\": [\"A=1\", \"B=2\"], \"Cmd\": [\"icmd\"], \"Entrypoint\": [\"ient\"], \"User\": \"u\","
-				"\"Labels\": {\"x\": \"image\", \"y\": \"image\"}, \"WorkingDir\": \"/w\"}");
+	autojson *image =
+		parse("{\"Env\": [\"A=1\", \"B=2\"], \"Cmd\": [\"icmd\"], \"Entrypoint\": [\"ient\"], \"User\": \"u\","
+		      "\"Labels\": {\"x\": \"image\", \"y\": \"image\"}, \"WorkingDir\": \"/w\"}");
 	static const struct {
 		const char *body, *args;
 	} cases[] = {
@@ -132,8 +137,9 @@ static void defaults_are_dockers(void **state)
 	json_t *process = json_object_get(spec, "process"), *linux_ = json_object_get(spec, "linux");
 	autofree char *env = json_text(json_object_get(process, "env"));
 
-	assert_string_equal(env, "[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\"HOSTNAME=box\","
-				 "\"TERM=xterm\"]");
+	assert_string_equal(env,
+			    "[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\"HOSTNAME=box\","
+			    "\"TERM=xterm\"]");
 	assert_int_equal(json_array_size(json_object_get(json_object_get(process, "capabilities"), "bounding")), 14);
 	assert_int_equal(json_array_size(json_object_get(json_object_get(process, "capabilities"), "inheritable")), 0);
 	assert_string_equal(json_str(process, "cwd", ""), "/");
@@ -300,11 +306,13 @@ static void config_checks(void **state)
 static void ulimits(void **state)
 {
 	struct err e = { 0 };
-	autojson *spec = spec_of("{\"Cmd\": [\"x\"]}", "{\"Ulimits\": [{\"Name\": \"nofile\", \"Soft\": 10, \"Hard\": 20}]}", &e);
+	autojson *spec = spec_of("{\"Cmd\": [\"x\"]}",
+				 "{\"Ulimits\": [{\"Name\": \"nofile\", \"Soft\": 10, \"Hard\": 20}]}", &e);
 	autofree char *text = json_text(json_object_get(json_object_get(spec, "process"), "rlimits"));
 
 	assert_string_equal(text, "[{\"type\":\"RLIMIT_NOFILE\",\"soft\":10,\"hard\":20}]");
-	assert_null(spec_of("{\"Cmd\": [\"x\"]}", "{\"Ulimits\": [{\"Name\": \"nofile\", \"Soft\": 30, \"Hard\": 20}]}", &e));
+	assert_null(spec_of("{\"Cmd\": [\"x\"]}", "{\"Ulimits\": [{\"Name\": \"nofile\", \"Soft\": 30, \"Hard\": 20}]}",
+			    &e));
 	assert_int_equal(e.kind, ERR_INVALID);
 	assert_null(spec_of("{\"Cmd\": [\"x\"]}", "{\"Ulimits\": [{\"Name\": \"no-file\", \"Soft\": 1}]}", &e));
 }
@@ -312,12 +320,18 @@ static void ulimits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys_match_without_case), cmocka_unit_test(wrong_types_are_named),
-		cmocka_unit_test(image_fills_what_is_open), cmocka_unit_test(no_command),
-		cmocka_unit_test(defaults_are_dockers),	    cmocka_unit_test(user_environment_wins),
-		cmocka_unit_test(capabilities),		    cmocka_unit_test(resources),
-		cmocka_unit_test(binds),		    cmocka_unit_test(sizes),
-		cmocka_unit_test(what_is_not_there_is_refused), cmocka_unit_test(config_checks),
+		cmocka_unit_test(keys_match_without_case),
+		cmocka_unit_test(wrong_types_are_named),
+		cmocka_unit_test(image_fills_what_is_open),
+		cmocka_unit_test(no_command),
+		cmocka_unit_test(defaults_are_dockers),
+		cmocka_unit_test(user_environment_wins),
+		cmocka_unit_test(capabilities),
+		cmocka_unit_test(resources),
+		cmocka_unit_test(binds),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(what_is_not_there_is_refused),
+		cmocka_unit_test(config_checks),
 		cmocka_unit_test(ulimits),
 	};
 
