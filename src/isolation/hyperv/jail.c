@@ -35,7 +35,7 @@ static const struct {
 } jail_limits[] = {
 	{ RLIMIT_CORE, 0 },     /* a core dump would hold the guest's memory */
 	{ RLIMIT_NOFILE, 256 }, /* QEMU uses some 40 */
-	{ RLIMIT_NPROC, 64 },   /* vCPU, I/O threads; counted per user */
+	{ RLIMIT_NPROC, 128 },  /* threads: vCPU, up to 64 of disk I/O; QEMU aborts when it gets none. Counted per user */
 	{ RLIMIT_MSGQUEUE, 0 },
 };
 
