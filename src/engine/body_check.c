@@ -36,12 +36,12 @@ bool body_is_port(const char *text)
 	size_t digits = strspn(text, "0123456789");
 	const char *rest = text + digits;
 
-	if (digits == 0 || digits > 5 || atoi(text) > 65535)
+	if (digits == 0 || digits > 5 || strtol(text, NULL, 10) > 65535)
 		return false;
 	if (*rest == '-') {
 		size_t more = strspn(rest + 1, "0123456789");
 
-		if (more == 0 || more > 5 || atoi(rest + 1) > 65535)
+		if (more == 0 || more > 5 || strtol(rest + 1, NULL, 10) > 65535)
 			return false;
 		rest += 1 + more;
 	}
@@ -194,7 +194,7 @@ static int check_log(const json_t *host, struct err *e)
 			if (spec_parse_size(text, &bytes) < 0 || bytes <= 0)
 				return err_set(e, ERR_INVALID, 0, "invalid value for max-size: %s", text);
 		} else if (strcmp(key, "max-file") == 0) {
-			if (atoi(text) < 1 || atoi(text) > 1000)
+			if (strtol(text, NULL, 10) < 1 || strtol(text, NULL, 10) > 1000)
 				return err_set(e, ERR_INVALID, 0, "max-file cannot be less than 1");
 		} else {
 			return err_set(e, ERR_INVALID, 0, "unknown log opt '%s' for %s log driver", key, type);

@@ -80,13 +80,14 @@ static int by_machine_info(const char *text)
 
 bool host_is_client(const char *machine_info, const char *chassis_type, bool is_virtual)
 {
-	int said = by_machine_info(machine_info), type = atoi(chassis_type);
+	int said = by_machine_info(machine_info);
+	long type = strtol(chassis_type, NULL, 10);
 
 	if (said >= 0)
 		return said;
 	if (is_virtual) /* hypervisors call their machines desktops */
 		return false;
-	return type > 0 && memchr(client_chassis, type, sizeof(client_chassis)) && type < 256;
+	return type > 0 && memchr(client_chassis, (int)type, sizeof(client_chassis)) && type < 256;
 }
 
 bool host_is_client_here(void)

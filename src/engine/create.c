@@ -73,10 +73,13 @@ static int merge_image(struct engine *g, struct container *c, struct err *e)
 }
 
 /* hyperv: a template must exist or be possible to make; otherwise this is the error, never a fall-back to process. */
-static int check_vm(struct engine *g, struct err *e)
+static int check_vm(struct engine *g, struct container *c, struct err *e)
 {
-	autofree char *template = vm_template(g, e);
+	autofree char *template = NULL;
 
+	if (strcmp(c->isolation, "hyperv") != 0)
+		return 0;
+	template = vm_template(g, e);
 	return template ? 0 : -1;
 }
 
@@ -93,7 +96,7 @@ static int choose_isolation(struct engine *g, struct container *c, json_t *warni
 		json_array_append_new(warnings,
 				      json_string("Process isolation on a client machine is meant for development and "
 						  "testing only."));
-	return strcmp(c->isolation, "hyperv") == 0 ? check_vm(g, e) : 0;
+	return 0;
 }
 
 /* One user per VM: none of the others may open its disk. */
@@ -127,6 +130,34 @@ static int check_spec(struct container *c, struct err *e)
 	autojson *spec = spec_make(&in, e);
 
 	return spec ? 0 : -1;
+}
+
+/* -v makes a missing source directory, --mount refuses: as Docker does. */
+static int check_sources(struct container *c, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->host, "Binds"), i, entry) {
+		autofree char *source = NULL;
+		autofree char *destination = NULL;
+		bool readonly;
+
+		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, e) < 0)
+			return -1;
+		if (access(source, F_OK) < 0 && io_mkdir_all(source, 0755, e) < 0)
+			return err_prefix(e, "error while creating mount source path '%s'", source);
+	}
+	json_array_foreach(json_object_get(c->host, "Mounts"), i, entry) {
+		json_t *type = json_member(entry, "Type"), *source = json_member(entry, "Source");
+
+		if (json_is_string(type) && strcmp(json_string_value(type), "bind") == 0 && json_is_string(source) &&
+		    access(json_string_value(source), F_OK) < 0)
+			return err_set(e, ERR_INVALID, 0,
+				       "invalid mount config for type \"bind\": bind source path does not exist: %s",
+				       json_string_value(source));
+	}
+	return 0;
 }
 
 /* Into the table under a name: the given one, or random ones until one is free. */
@@ -194,7 +225,8 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    !isolation_choose(json_str(c->host, "Isolation", ""), g->isolation, g->client_machine, e) ||
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||
-	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 || check_spec(c, e) < 0)
+	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 || check_spec(c, e) < 0 ||
+	    check_sources(c, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);
 	c->removing = true; /* nobody may touch it until its files and record are there */

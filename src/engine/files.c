@@ -169,7 +169,7 @@ static json_t *bundle_log(struct engine *g, struct container *c, const json_t *h
 	const json_t *log = json_object_get(host, "LogConfig"), *options = json_object_get(log, "Config");
 	autofree char *path = path_log(g, c->id);
 	int64_t max_size = 0;
-	int max_files = atoi(json_str(options, "max-file", "1"));
+	int max_files = (int)strtol(json_str(options, "max-file", "1"), NULL, 10);
 
 	if (strcmp(json_str(log, "Type", ""), "none") == 0)
 		return NULL;

@@ -85,14 +85,19 @@ json_t *inspect_mounts(const json_t *host)
 							     "rprivate"));
 	}
 	json_array_foreach(json_object_get(host, "Mounts"), i, entry) {
-		const char *type = json_str(json_member(entry, "Type") ? entry : NULL, "Type", "bind");
-		bool bind = strcmp(type, "bind") == 0;
+		const char *type, *source, *target;
+		bool bind, readonly;
 
+		/* As the client spelled them: the case of the keys may differ. */
+		if (json_get_str(entry, "Type", "", &type, NULL) < 0 ||
+		    json_get_str(entry, "Source", "", &source, NULL) < 0 ||
+		    json_get_str(entry, "Target", "", &target, NULL) < 0 ||
+		    json_get_bool(entry, "ReadOnly", false, &readonly, NULL) < 0)
+			continue;
+		bind = strcmp(type, "bind") == 0;
 		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", type, "Source",
-						     bind ? json_str(entry, "Source", "") : "", "Destination",
-						     json_str(entry, "Target", ""), "Mode", "", "RW",
-						     !json_bool(entry, "ReadOnly", false), "Propagation",
-						     bind ? "rprivate" : ""));
+						     bind ? source : "", "Destination", target, "Mode", "", "RW",
+						     !readonly, "Propagation", bind ? "rprivate" : ""));
 	}
 	json_object_foreach(json_object_get(host, "Tmpfs"), key, options)
 		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:O, s:b, s:s}", "Type", "tmpfs", "Source", "",

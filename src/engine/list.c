@@ -263,8 +263,8 @@ static json_t *exposed_ports(const json_t *config)
 	json_object_foreach(json_object_get(config, "ExposedPorts"), port, unused) {
 		const char *slash = strchr(port, '/');
 
-		json_array_append_new(
-			ports, json_pack("{s:i, s:s}", "PrivatePort", atoi(port), "Type", slash ? slash + 1 : "tcp"));
+		json_array_append_new(ports, json_pack("{s:i, s:s}", "PrivatePort", (int)strtol(port, NULL, 10), "Type",
+						       slash ? slash + 1 : "tcp"));
 	}
 	return ports;
 }

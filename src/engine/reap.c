@@ -130,7 +130,7 @@ static void kill_members(const char *dir)
 		return;
 	rest = text.s;
 	while ((line = strsep(&rest, "\n"))) {
-		pid_t pid = (pid_t)atoi(line);
+		pid_t pid = (pid_t)strtol(line, NULL, 10);
 
 		if (pid > 1)
 			kill(pid, SIGKILL);

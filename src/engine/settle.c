@@ -193,15 +193,16 @@ static void on_oom(struct engine *g, struct container *c, const json_t *event un
 static void on_exec_exit(struct engine *g, struct container *c, const json_t *event)
 {
 	const char *id = json_str(event, "id", "");
+	int exit_code = (int)json_int(event, "exit_code", 0);
 	char code[16];
 	bool found = false;
 
-	snprintf(code, sizeof(code), "%d", (int)json_int(event, "exit_code", 0));
+	snprintf(code, sizeof(code), "%d", exit_code);
 	pthread_mutex_lock(&c->lock);
 	for (struct exec *x = c->execs; x; x = x->next) {
 		if (strcmp(x->id, id) == 0) {
 			x->running = false;
-			x->exit_code = atoi(code);
+			x->exit_code = exit_code;
 			found = true;
 		}
 	}

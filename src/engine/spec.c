@@ -117,7 +117,7 @@ static json_t *make_user(const struct spec_input *in, const char *user)
 	size_t i;
 
 	json_array_foreach(groups, i, entry)
-		json_array_append_new(gids, json_integer(atoll(json_string_value(entry))));
+		json_array_append_new(gids, json_integer(strtoll(json_string_value(entry), NULL, 10)));
 	json_object_set_new(out, "additionalGids", gids);
 	return out;
 }

@@ -319,11 +319,35 @@ static int add_mounts(const struct spec_input *in, json_t *list, struct err *e)
 	return 0;
 }
 
+static size_t depth(const json_t *mount)
+{
+	const char *p = json_str(mount, "destination", "");
+	size_t n = 0;
+
+	for (; *p; p++)
+		n += *p == '/' && p[1] && p[1] != '/';
+	return n;
+}
+
+/* A mount comes after those that lie above it, whatever option it came from. Stable. */
+static json_t *sort_by_depth(const json_t *list)
+{
+	json_t *sorted = json_array(), *mount;
+	size_t i, at;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, mount) {
+		for (at = json_array_size(sorted); at > 0 && depth(json_array_get(sorted, at - 1)) > depth(mount); at--)
+			;
+		json_array_insert(sorted, at, mount);
+	}
+	return sorted;
+}
+
 json_t *spec_user_mounts(const struct spec_input *in, struct err *e)
 {
 	autojson *list = json_array();
 
 	if (add_tmpfs(in, list, e) < 0 || add_binds(in, list, e) < 0 || add_mounts(in, list, e) < 0)
 		return NULL;
-	return take_ptr(&list);
+	return sort_by_depth(list);
 }

@@ -102,7 +102,7 @@ json_t *top_table(const char *output, const json_t *pids, struct err *e)
 	while (column >= 0 && (line = strsep(&rest, "\n"))) {
 		json_t *row = *line ? split_columns(line, json_array_size(titles)) : NULL;
 
-		if (row && listed(pids, atol(json_string_value(json_array_get(row, (size_t)column)))))
+		if (row && listed(pids, strtol(json_string_value(json_array_get(row, (size_t)column)), NULL, 10)))
 			json_array_append(rows, row);
 		json_decref(row);
 	}
