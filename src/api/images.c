@@ -39,7 +39,7 @@ int api_image_tag(struct request *r, struct err *e)
 
 	if (!repo)
 		return err_set(e, ERR_INVALID, 0, "invalid reference: repository name is missing");
-	if (image_tag(r->images, r->param[0], repo, tag ? tag : "latest", e) < 0)
+	if (image_tag(r->images, r->param[0], repo, tag, e) < 0)
 		return -1;
 	return reply_empty(r, 201);
 }

@@ -20,14 +20,16 @@
 static json_t *image_users(void *arg, const char *image_id)
 {
 	struct container **all = table_all(arg);
-	json_t *ids = json_array();
+	json_t *users = json_array();
 
 	for (size_t i = 0; all[i]; i++) {
 		if (strcmp(all[i]->image_id, image_id) == 0)
-			json_array_append_new(ids, json_string(all[i]->id));
+			json_array_append_new(users, json_pack("{s:s, s:b}", "id", all[i]->id, "running",
+							       all[i]->state == LIFE_RUNNING ||
+								       all[i]->state == LIFE_PAUSED));
 	}
 	table_free_list(all);
-	return ids;
+	return users;
 }
 
 static void image_event(void *arg, const char *action, const char *id, const char *name)
