@@ -17,8 +17,12 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "os/run.h"
 
 #define RELEASE_WAIT_MS 3000
+#define REPAIR_WAIT_MS 50000
+#define EXT4_STATE_OFFSET (1024 + 0x3a)
+#define EXT4_STATE_VALID 1
 #define VIRTIO_DEVICES "/sys/bus/virtio/devices"
 #define VIRTIO_ID_BLOCK "0x0002\n"
 #define VIRTIO_DEVICES_MAX 64
@@ -66,6 +70,28 @@ static int mount_disk(struct guest_container *g, const char *device, const char 
 	return 0;
 }
 
+/* s_state of the superblock: the file system was not unmounted, or has errors. */
+static bool is_dirty(const char *device)
+{
+	autoclose int fd = open(device, O_RDONLY | O_CLOEXEC);
+	unsigned char state[2];
+
+	return fd >= 0 && pread(fd, state, sizeof state, EXT4_STATE_OFFSET) == sizeof state &&
+	       state[0] != EXT4_STATE_VALID;
+}
+
+/* Without a journal a VM that was killed may leave directories half written: mend them before they are used. */
+static void repair(const char *device)
+{
+	const char *const argv[] = { "e2fsck", "-y", device, NULL };
+	struct err e;
+	autostr out;
+
+	str_init(&out, MIB);
+	if (is_dirty(device) && run_capture(argv, REPAIR_WAIT_MS, &out, &e))
+		log_warn("%s", e.msg); /* exit status 1 is that of a success; what is left the mount tells */
+}
+
 static int make_dir(const struct guest_container *g, const char *name, struct err *e)
 {
 	autofree char *path = xasprintf("%s/disk/%s", g->dir, name);
@@ -109,6 +135,7 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 
 	if (!image || !disk)
 		return err_set(e, ERR_INVALID, 0, "rootfs: image and disk are wanted");
+	repair(disk);
 	if (mount_disk(g, image, "image", "erofs", MS_RDONLY | MS_NOATIME, NULL, e) ||
 	    mount_disk(g, disk, "disk", "ext4", MS_NOATIME, "discard,noinit_itable", e) || make_dir(g, "upper", e) ||
 	    make_dir(g, "work", e)) {

@@ -147,23 +147,56 @@ static int add_modules(struct builder *b, struct err *e)
 	return cpio_add(&b->cpio, "modules.late", S_IFREG | 0644, b->lists[LIST_LATE].s, b->lists[LIST_LATE].len, e);
 }
 
-/* `docker top` runs ps(1) where the processes are. A host without ps only loses that. */
-static int add_ps(struct builder *b, struct err *e)
+/* Programs of the host that the agent runs. A host without one only loses what it is for. */
+static const struct {
+	const char *paths[2], *name;
+} guest_programs[] = {
+	{ { "/usr/bin/ps", "/bin/ps" }, "usr/bin/ps" },                /* docker top */
+	{ { "/usr/sbin/e2fsck", "/sbin/e2fsck" }, "usr/sbin/e2fsck" }, /* a disk whose VM was killed */
+};
+
+static bool has_string(const json_t *strings, const char *s)
 {
-	const char *ps = access("/usr/bin/ps", X_OK) ? "/bin/ps" : "/usr/bin/ps";
-	autojson *libraries = NULL;
-	const json_t *path;
+	const json_t *one;
 	size_t i;
 
-	if (access(ps, X_OK))
-		return 0;
-	libraries = libraries_of(ps, e);
+	json_array_foreach(strings, i, one)
+		if (!strcmp(json_string_value(one), s))
+			return true;
+	return false;
+}
+
+/* The program and those of its libraries that are not in the archive yet. */
+static int add_program(struct builder *b, const char *program, const char *name, json_t *added, struct err *e)
+{
+	autojson *libraries = libraries_of(program, e);
+	json_t *path;
+	size_t i;
+
 	if (!libraries)
 		return -1;
-	json_array_foreach(libraries, i, path)
+	json_array_foreach(libraries, i, path) {
+		if (has_string(added, json_string_value(path)))
+			continue;
 		if (add_host_file(b, json_string_value(path), json_string_value(path) + 1, e))
 			return -1;
-	return add_host_file(b, ps, "usr/bin/ps", e);
+		json_array_append(added, path);
+	}
+	return add_host_file(b, program, name, e);
+}
+
+static int add_programs(struct builder *b, struct err *e)
+{
+	autojson *added = json_array();
+
+	for (size_t i = 0; i < array_len(guest_programs); i++) {
+		const char *const *paths = guest_programs[i].paths;
+		const char *program = access(paths[0], X_OK) ? paths[1] : paths[0];
+
+		if (!access(program, X_OK) && add_program(b, program, guest_programs[i].name, added, e))
+			return -1;
+	}
+	return 0;
 }
 
 static int add_skeleton(struct builder *b, const char *lib_dir, struct err *e)
@@ -201,7 +234,7 @@ int initramfs_write(const struct kernel *k, const char *lib_dir, int fd, struct 
 	cpio_init(&b.cpio, ARCHIVE_BYTES_MAX);
 	for (size_t i = 0; i < LIST_COUNT; i++)
 		str_init(&b.lists[i], 64 * KIB);
-	rc = add_skeleton(&b, lib_dir, e) || add_modules(&b, e) || add_ps(&b, e) || cpio_end(&b.cpio, e) ? -1 : 0;
+	rc = add_skeleton(&b, lib_dir, e) || add_modules(&b, e) || add_programs(&b, e) || cpio_end(&b.cpio, e) ? -1 : 0;
 	if (!rc && io_write_all(fd, b.cpio.out.s, b.cpio.out.len))
 		rc = err_set(e, ERR_SYSTEM, errno, "write initramfs");
 	for (size_t i = 0; i < b.n_loaded; i++)
