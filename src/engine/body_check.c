@@ -144,7 +144,8 @@ static int check_choices(const json_t *host, struct err *e)
 		for (size_t k = 0; k < array_len(choices[i].values) && choices[i].values[k]; k++)
 			known |= strcmp(value, choices[i].values[k]) == 0;
 		if (!known && i == 0 && !str_starts(value, "container:"))
-			return err_set(e, ERR_NOT_FOUND, 0, "network %s not found", value);
+			/* Not a 404: clients would take that for a missing image, and pull. */
+			return err_set(e, ERR_INVALID, 0, "network %s not found", value);
 		if (!known)
 			return err_set(e, ERR_UNSUPPORTED, 0, "--%s=%s is not supported yet by Silo", choices[i].option,
 				       value);

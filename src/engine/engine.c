@@ -24,9 +24,9 @@ static json_t *image_users(void *arg, const char *image_id)
 
 	for (size_t i = 0; all[i]; i++) {
 		if (strcmp(all[i]->image_id, image_id) == 0)
-			json_array_append_new(users, json_pack("{s:s, s:b}", "id", all[i]->id, "running",
-							       all[i]->state == LIFE_RUNNING ||
-								       all[i]->state == LIFE_PAUSED));
+			json_array_append_new(users,
+					      json_pack("{s:s, s:b}", "id", all[i]->id, "running",
+							all[i]->state == LIFE_RUNNING || all[i]->state == LIFE_PAUSED));
 	}
 	table_free_list(all);
 	return users;

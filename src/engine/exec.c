@@ -69,7 +69,7 @@ static void forget_old(struct container *c)
 		ended += x->started && !x->running;
 		if (x->started && !x->running && ended > EXECS_ENDED_MAX) {
 			*p = x->next;
-			exec_free(x);
+			exec_put(x);
 		} else {
 			p = &x->next;
 		}
@@ -90,6 +90,7 @@ json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body
 		return NULL;
 	}
 	x = xcalloc(1, sizeof(*x));
+	atomic_init(&x->refs, 1);
 	random_hex(x->id, 32);
 	x->exit_code = -1;
 	x->process = process_config(exec);
@@ -106,7 +107,7 @@ json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body
 int engine_exec_check(struct engine *g, const char *exec_id, bool *tty, struct err *e)
 {
 	autorecord *c = NULL;
-	struct exec *x = table_find_exec(g, exec_id, &c, e);
+	autoexec *x = table_find_exec(g, exec_id, &c, e);
 	int rc = 0;
 
 	if (!x || check_running(c, c->id, DO_EXEC, e) < 0)
@@ -182,7 +183,7 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 {
 	autoclose int client = client_fd;
 	autorecord *c = NULL;
-	struct exec *x = table_find_exec(g, exec_id, &c, e);
+	autoexec *x = table_find_exec(g, exec_id, &c, e);
 
 	if (!x || check_running(c, c->id, DO_EXEC, e) < 0 || claim(c, x, e) < 0)
 		return -1;
@@ -215,7 +216,7 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 int engine_exec_resize(struct engine *g, const char *exec_id, int rows, int cols, struct err *e)
 {
 	autorecord *c = NULL;
-	struct exec *x = table_find_exec(g, exec_id, &c, e);
+	autoexec *x = table_find_exec(g, exec_id, &c, e);
 	autofree char *dir = x ? path_run(g, c->id, NULL) : NULL;
 	bool running;
 
@@ -253,7 +254,7 @@ static void refresh(struct engine *g, struct container *c, struct exec *x)
 json_t *engine_exec_inspect(struct engine *g, const char *exec_id, struct err *e)
 {
 	autorecord *c = NULL;
-	struct exec *x = table_find_exec(g, exec_id, &c, e);
+	autoexec *x = table_find_exec(g, exec_id, &c, e);
 	json_t *out;
 	bool ask;
 

@@ -34,8 +34,10 @@ struct container *record_get(struct container *c)
 	return c;
 }
 
-void exec_free(struct exec *x)
+void exec_put(struct exec *x)
 {
+	if (!x || atomic_fetch_sub(&x->refs, 1) != 1)
+		return;
 	json_decref(x->body);
 	json_decref(x->process);
 	free(x);
@@ -61,7 +63,7 @@ void record_put(struct container *c)
 	}
 	while ((x = c->execs)) {
 		c->execs = x->next;
-		exec_free(x);
+		exec_put(x);
 	}
 	close_fd(&c->parked.watch); /* its last connection: that monitor ends */
 	close_fd(&c->parked.pidfd);

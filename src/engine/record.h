@@ -42,6 +42,7 @@ struct waker {
 
 struct exec {
 	struct exec *next;
+	atomic_int refs; /* one is the container's list */
 	char id[ENGINE_ID_MAX];
 	json_t *body;    /* ExecConfig in canonical form */
 	json_t *process; /* ProcessConfig as inspect shows it */
@@ -89,7 +90,12 @@ struct container *record_new(const char *id);
 struct container *record_get(struct container *c); /* one more reference */
 void record_put(struct container *c);              /* NULL allowed */
 void waiting_client_free(struct waiting_client *w);
-void exec_free(struct exec *x);
+void exec_put(struct exec *x); /* NULL allowed */
+static inline void exec_own_put(struct exec **x)
+{
+	exec_put(*x);
+}
+#define autoexec __attribute__((cleanup(exec_own_put))) struct exec
 static inline void record_own_put(struct container **c)
 {
 	record_put(*c);

@@ -26,6 +26,7 @@ static void recover_execs(struct container *c, const json_t *list)
 	json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
 		struct exec *x = xcalloc(1, sizeof(*x));
 
+		atomic_init(&x->refs, 1);
 		snprintf(x->id, sizeof(x->id), "%s", json_str(entry, "id", ""));
 		x->pid = (pid_t)json_int(entry, "pid", 0);
 		x->started = true;

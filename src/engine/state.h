@@ -44,7 +44,7 @@ int table_rename(struct engine *g, struct container *c, const char *name, struct
 /* All containers, newest first, NULL-terminated; each with a reference. Free with table_free_list(). */
 struct container **table_all(struct engine *g);
 void table_free_list(struct container **list);
-/* Exec by id: the exec is borrowed from *c (valid while the caller holds *c). */
+/* Exec by id, and its container: new references. */
 struct exec *table_find_exec(struct engine *g, const char *exec_id, struct container **c, struct err *e) must_check;
 
 /* --- paths (files.c) ----------------------------------------------------------------------------------------------- */

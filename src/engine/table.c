@@ -148,6 +148,8 @@ static struct exec *exec_of(struct container *c, const char *exec_id)
 	pthread_mutex_lock(&c->lock);
 	for (x = c->execs; x && strcmp(x->id, exec_id) != 0; x = x->next)
 		;
+	if (x)
+		atomic_fetch_add(&x->refs, 1);
 	pthread_mutex_unlock(&c->lock);
 	return x;
 }

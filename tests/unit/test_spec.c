@@ -254,7 +254,7 @@ static void what_is_not_there_is_refused(void **state)
 		{ "{}", false, ERR_NONE, "" },
 		{ "{\"PortBindings\": {\"80/tcp\": [{\"HostPort\": \"80\"}]}}", false, ERR_UNSUPPORTED, "-p" },
 		{ "{\"Privileged\": true, \"PidMode\": \"host\"}", false, ERR_UNSUPPORTED, "--pid=host" },
-		{ "{\"NetworkMode\": \"mynet\"}", false, ERR_NOT_FOUND, "network mynet not found" },
+		{ "{\"NetworkMode\": \"mynet\"}", false, ERR_INVALID, "network mynet not found" },
 		{ "{\"NetworkMode\": \"host\"}", false, ERR_NONE, "" },
 		{ "{\"NetworkMode\": \"host\"}", true, ERR_INVALID, "hyperv" },
 		{ "{\"Memory\": 1000}", false, ERR_INVALID, "Minimum memory limit allowed is 6MB" },
