@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* docker exec. The bodies live in memory only, as in Docker: execs don't outlive their container. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,6 +242,15 @@ static void refresh(struct engine *g, struct container *c, struct exec *x)
 	json_t *entry;
 	size_t i;
 
+	if (!state) { /* the monitor is gone, and so is the exec; its own event, if one comes still, knows better */
+		pthread_mutex_lock(&c->lock);
+		if (x->running) {
+			x->running = false;
+			x->exit_code = 128 + SIGKILL;
+		}
+		pthread_mutex_unlock(&c->lock);
+		return;
+	}
 	json_array_foreach(json_object_get(state, "execs"), i, entry) {
 		if (strcmp(json_str(entry, "id", ""), x->id) != 0 || json_bool(entry, "running", true))
 			continue;
