@@ -38,11 +38,12 @@ def timed(command, environment):
 
 
 def private_kb(pid):
-    """Private memory of a process: what would come back if it ended."""
+    """Private memory of a process: pages that it has written. Clean pages of files (programs, the template's memory) are
+    in the page cache for all, however few have them mapped at the moment."""
     total = 0
     with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
         for line in f:
-            if line.startswith(("Private_Clean", "Private_Dirty", "Private_Hugetlb")):
+            if line.startswith(("Private_Dirty", "Private_Hugetlb", "Swap:")):
                 total += int(line.split()[1])
     return total
 
