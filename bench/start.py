@@ -194,6 +194,7 @@ def main():
             each.stop()
             each.remove()
         dockerd.stop()
+        subprocess.run(["umount", "-q", top / "podman/overlay"], check=False)  # podman leaves its store mounted
         shutil.rmtree(top, ignore_errors=True)
     text = report(times, sizes, floor, options)
     aside = options.output + ".tmp"
