@@ -20,7 +20,8 @@ api_handler api_image_list, api_image_create, api_image_load, api_image_inspect,
 api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_build_prune, api_refuse_404,
 	api_refuse_501, api_refuse_swarm;
 /* networks.c */
-api_handler api_network_list, api_network_inspect, api_network_prune, api_volume_list, api_volume_missing,
+api_handler api_network_list, api_network_inspect, api_network_create, api_network_remove, api_network_prune,
+	api_network_connect, api_network_disconnect, api_volume_list, api_volume_missing,
 	api_volume_prune;
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/handlers.h"
 
-#define TEXT_NETWORKS "networks can't be created or changed yet: containers have the predefined ones (bridge, host, none)"
 #define TEXT_VOLUMES "named volumes are not supported yet: use a bind mount"
 #define TEXT_FILES "copying files to or from a container is not supported yet"
 #define TEXT_EXPORT "exporting a container's file system is not supported yet"
@@ -78,11 +77,11 @@ const struct route routes[] = {
 
 	{ "GET",    "/networks",                      24, 0,         R_PLAIN,  api_network_list },
 	{ "GET",    "/networks/{id}",                 24, 0,         R_PLAIN,  api_network_inspect },
-	{ "POST",   "/networks/create",               24, 0,         R_PLAIN,  api_refuse_501, TEXT_NETWORKS },
+	{ "POST",   "/networks/create",               24, 1 * MIB,   R_JSON,   api_network_create },
 	{ "POST",   "/networks/prune",                25, 0,         R_PLAIN,  api_network_prune },
-	{ "POST",   "/networks/{id}/connect",         24, 0,         R_PLAIN,  api_refuse_501, TEXT_NETWORKS },
-	{ "POST",   "/networks/{id}/disconnect",      24, 0,         R_PLAIN,  api_refuse_501, TEXT_NETWORKS },
-	{ "DELETE", "/networks/{id}",                 24, 0,         R_PLAIN,  api_refuse_501, TEXT_NETWORKS },
+	{ "POST",   "/networks/{id}/connect",         24, 1 * MIB,   R_JSON,   api_network_connect },
+	{ "POST",   "/networks/{id}/disconnect",      24, 64 * KIB,  R_JSON,   api_network_disconnect },
+	{ "DELETE", "/networks/{id}",                 24, 0,         R_PLAIN,  api_network_remove },
 	{ "GET",    "/volumes",                       24, 0,         R_PLAIN,  api_volume_list },
 	{ "POST",   "/volumes/create",                24, 0,         R_PLAIN,  api_refuse_501, TEXT_VOLUMES },
 	{ "POST",   "/volumes/prune",                 25, 0,         R_PLAIN,  api_volume_prune },

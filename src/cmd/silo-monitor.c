@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "monitor/client.h"
 #include "monitor/monitor.h"
 
 #define LISTENER 3
@@ -45,7 +46,8 @@ static void set_process(void)
 	struct err err;
 
 	setsid(); /* fails when it leads one already */
-	close_range(LISTENER + 1, ~0u, 0);
+	close_range(MONITOR_NETWORK_FD + 1, ~0u, 0);
+	fcntl(MONITOR_NETWORK_FD, F_SETFD, FD_CLOEXEC); /* there with a network of silod's making */
 	fcntl(LISTENER, F_SETFD, FD_CLOEXEC);
 	umask(022);
 	prctl(PR_SET_NAME, "silo-monitor");

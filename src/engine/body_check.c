@@ -100,8 +100,6 @@ int body_check_config(const json_t *config, struct err *e)
 static const struct {
 	const char *key, *what;
 } refused[] = {
-	{ "PortBindings", "publishing ports (-p)" },
-	{ "PublishAllPorts", "publishing ports (-P)" },
 	{ "Links", "links (--link)" },
 	{ "VolumesFrom", "volumes of other containers (--volumes-from)" },
 	{ "VolumeDriver", "volume drivers (--volume-driver)" },
@@ -127,7 +125,6 @@ static const struct {
 	const char *key, *option;
 	const char *values[6];
 } choices[] = {
-	{ "NetworkMode", "network", { "bridge", "none", "host", "nat" } },
 	{ "IpcMode", "ipc", { "private", "shareable", "none" } },
 	{ "PidMode", "pid", { "", "private" } },
 	{ "UTSMode", "uts", { "", "private" } },
@@ -143,9 +140,6 @@ static int check_choices(const json_t *host, struct err *e)
 
 		for (size_t k = 0; k < array_len(choices[i].values) && choices[i].values[k]; k++)
 			known |= strcmp(value, choices[i].values[k]) == 0;
-		if (!known && i == 0 && !str_starts(value, "container:"))
-			/* Not a 404: clients would take that for a missing image, and pull. */
-			return err_set(e, ERR_INVALID, 0, "network %s not found", value);
 		if (!known)
 			return err_set(e, ERR_UNSUPPORTED, 0, "--%s=%s is not supported yet by Silo", choices[i].option,
 				       value);
@@ -338,6 +332,23 @@ static int check_runtime(const json_t *host, struct err *e)
 	return err_set(e, ERR_INVALID, 0, "unknown or invalid runtime name: %s", runtime);
 }
 
+/* Which networks there are is known elsewhere: here only what can't be. */
+static int check_network(const json_t *host, bool hyperv, struct err *e)
+{
+	const char *mode = json_str(host, "NetworkMode", "");
+	bool joins = str_starts(mode, "container:");
+	bool publishes = given(json_object_get(host, "PortBindings")) || given(json_object_get(host, "PublishAllPorts"));
+
+	if (hyperv && strcmp(mode, "host") == 0)
+		return err_set(e, ERR_INVALID, 0, "host network is not possible with hyperv isolation: a virtual machine has its "
+						  "own network stack");
+	if (hyperv && joins)
+		return err_set(e, ERR_UNSUPPORTED, 0, "--network=%s is not supported yet with hyperv isolation", mode);
+	if (joins && publishes)
+		return err_set(e, ERR_INVALID, 0, "conflicting options: port publishing and the container type network mode");
+	return 0;
+}
+
 int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
 {
 	static int (*const checks[])(const json_t *, struct err *) = { check_choices, check_restart, check_log,
@@ -354,10 +365,8 @@ int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct er
 	}
 	if (check_caps(host, "CapAdd", e) < 0 || check_caps(host, "CapDrop", e) < 0)
 		return -1;
-	if (hyperv && strcmp(json_str(host, "NetworkMode", ""), "host") == 0)
-		return err_set(e, ERR_INVALID, 0,
-			       "--network=host is not possible with hyperv isolation: the container has "
-			       "a kernel of its own");
+	if (check_network(host, hyperv, e) < 0)
+		return -1;
 	if (strcmp(json_str(json_object_get(host, "RestartPolicy"), "Name", "no"), "no") != 0)
 		json_array_append_new(warnings, json_string("The restart policy is stored but not applied yet."));
 	return 0;

@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/networking.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
@@ -184,12 +185,13 @@ static int take_name(struct engine *g, struct container *c, const char *name, st
 }
 
 /* Files first, then the record: a crash in between leaves a directory without a record, which the next start deletes. */
-static int make_durable(struct engine *g, struct container *c, struct err *e)
+static int make_durable(struct engine *g, struct container *c, const json_t *body, struct err *e)
 {
 	autofree char *dir = path_data(g, c->id, NULL);
 
-	if (files_create(g, c, e) == 0 && record_insert(g->db, c, e) == 0)
+	if (net_create(g, c, body, e) == 0 && files_create(g, c, e) == 0 && record_insert(g->db, c, e) == 0)
 		return 0;
+	net_forget(g, c->id);
 	io_remove_tree(AT_FDCWD, dir, NULL);
 	return -1;
 }
@@ -226,13 +228,13 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||
 	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 || check_spec(c, e) < 0 ||
-	    check_sources(c, e) < 0 || check_vm(g, c, e) < 0)
+	    ports_check(c->host, e) < 0 || check_sources(c, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);
 	c->removing = true; /* nobody may touch it until its files and record are there */
 	if (take_name(g, c, name, e) < 0)
 		return NULL;
-	if (make_durable(g, c, e) < 0) {
+	if (make_durable(g, c, body, e) < 0) {
 		table_remove(g, c);
 		return NULL;
 	}

@@ -150,11 +150,12 @@ struct engine *engine_open(const struct engine_options *o, struct err *e)
 
 	if (!g)
 		return NULL;
-	if (make_dirs(g, e) < 0 || load_id(g, e) < 0 || open_state(g, e) < 0 || open_threads(g, e) < 0 ||
-	    recover_all(g, e) < 0) {
+	if (make_dirs(g, e) < 0 || load_id(g, e) < 0 || open_state(g, e) < 0 || networking_open(g, e) < 0 ||
+	    open_threads(g, e) < 0 || recover_all(g, e) < 0) {
 		engine_close(g);
 		return NULL;
 	}
+	networking_recover(g);
 	make_base(g);
 	return g;
 }
@@ -168,6 +169,7 @@ void engine_close(struct engine *g)
 	preparer_free(g->preparer);
 	watcher_free(g->watcher);
 	reaper_free(g->reaper);
+	networking_close(g);
 	for (size_t i = 0; i < g->n_containers; i++)
 		record_put(g->containers[i]);
 	free(g->containers);

@@ -103,6 +103,15 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 int engine_exec_resize(struct engine *g, const char *exec_id, int rows, int cols, struct err *e) must_check;
 json_t *engine_exec_inspect(struct engine *g, const char *exec_id, struct err *e) must_check;
 
+/* --- networks: bodies of the Engine API ------------------------------------------------------------------------ */
+json_t *engine_network_list(struct engine *g, const json_t *filters, struct err *e) must_check;
+json_t *engine_network_inspect(struct engine *g, const char *ref, struct err *e) must_check;
+json_t *engine_network_create(struct engine *g, const json_t *body, struct err *e) must_check; /* {"Id", "Warning"} */
+int engine_network_remove(struct engine *g, const char *ref, struct err *e) must_check;
+json_t *engine_network_prune(struct engine *g, const json_t *filters, struct err *e) must_check;
+int engine_network_connect(struct engine *g, const char *ref, const json_t *body, struct err *e) must_check;
+int engine_network_disconnect(struct engine *g, const char *ref, const json_t *body, struct err *e) must_check;
+
 /* --- system -------------------------------------------------------------------------------------------------- */
 json_t *engine_info(struct engine *g, struct err *e) must_check;       /* GET /info */
 json_t *engine_disk_usage(struct engine *g, struct err *e) must_check; /* GET /system/df */

@@ -16,6 +16,7 @@
 #include "engine/state.h"
 #include "engine/template_use.h"
 #include "isolation/hyperv/template.h"
+#include "monitor/client.h"
 
 #define DISK_BYTES (64 * GIB) /* virtual size of a VM container's writable disk; sparse */
 
@@ -44,13 +45,21 @@ void container_hostname(const struct container *c, const json_t *config, char ou
 static int write_data(struct engine *g, struct container *c, const char *name, const char *text, struct err *e)
 {
 	autofree char *path = path_data(g, c->id, name);
+	/* In place: what a container has bound is this file, not a new one of its name. */
+	autoclose int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 
-	return io_write_file(AT_FDCWD, path, text, strlen(text), 0644, false, e);
+	if (fd < 0 || io_write_all(fd, text, strlen(text)) < 0)
+		return err_set(e, ERR_SYSTEM, errno, "write %s", path);
+	return 0;
 }
 
-static int write_hosts(struct engine *g, struct container *c, struct err *e)
+static int write_hosts(struct engine *g, struct container *c, const json_t *own, const char *gateway, struct err *e)
 {
-	json_t *extra = json_object_get(c->host, "ExtraHosts"), *entry;
+	autojson *host = record_host(c);
+	autojson *config = record_config(c);
+	json_t *extra = json_object_get(host, "ExtraHosts"), *entry;
+	const char *domain = json_str(config, "Domainname", "");
+	char name[65];
 	autostr text;
 	size_t i;
 
@@ -59,9 +68,15 @@ static int write_hosts(struct engine *g, struct container *c, struct err *e)
 			"ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
 	json_array_foreach(extra, i, entry) {
 		const char *line = json_string_value(entry), *colon = strchr(line, ':');
+		const char *address = strcmp(colon + 1, "host-gateway") == 0 ? gateway : colon + 1;
 
-		str_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - line), line);
+		if (*address)
+			str_printf(&text, "%s\t%.*s\n", address, (int)(colon - line), line);
 	}
+	container_hostname(c, config, name);
+	json_array_foreach((json_t *)(uintptr_t)own, i, entry)
+		str_printf(&text, "%s\t%s%s%s%s%s\n", json_string_value(entry), name, *domain ? "." : "", domain,
+			   *domain ? " " : "", *domain ? name : "");
 	return write_data(g, c, "hosts", text.s, e);
 }
 
@@ -89,19 +104,40 @@ static void add_list(struct str *out, const char *word, const json_t *list, bool
 		str_puts(out, "\n");
 }
 
-static int write_resolv(struct engine *g, struct container *c, struct err *e)
+/* The embedded server forwards by itself: of the host's file it takes the rest. */
+static void without_servers(char *text)
 {
-	json_t *dns = json_object_get(c->host, "Dns");
+	char *line, *next;
+
+	for (line = text; line && *line; line = next) {
+		next = strchr(line, '\n');
+		next = next ? next + 1 : NULL;
+		if (str_starts(line, "nameserver"))
+			*line = '#';
+	}
+}
+
+static int write_resolv(struct engine *g, struct container *c, bool embedded, struct err *e)
+{
+	autojson *config = record_host(c);
+	json_t *dns = json_object_get(config, "Dns");
 	autostr host, text;
 
 	str_init(&host, 64 * KIB);
 	str_init(&text, 256 * KIB);
-	if (json_array_size(dns) > 0)
+	if (embedded)
+		str_puts(&text, "nameserver 127.0.0.11\n");
+	else
 		add_list(&text, "nameserver ", dns, false);
-	else if (io_read_file(AT_FDCWD, "/etc/resolv.conf", &host, NULL) == 0 && host.s)
+	if (json_array_size(dns) == 0 && io_read_file(AT_FDCWD, "/etc/resolv.conf", &host, NULL) == 0 && host.s) {
+		if (embedded)
+			without_servers(host.s);
 		copy_resolv(&text, host.s);
-	add_list(&text, "search ", json_object_get(c->host, "DnsSearch"), true);
-	add_list(&text, "options ", json_object_get(c->host, "DnsOptions"), true);
+	}
+	add_list(&text, "search ", json_object_get(config, "DnsSearch"), true);
+	if (embedded && json_array_size(json_object_get(config, "DnsOptions")) == 0)
+		str_puts(&text, "options ndots:0\n");
+	add_list(&text, "options ", json_object_get(config, "DnsOptions"), true);
 	return write_data(g, c, "resolv.conf", text.s ? text.s : "", e);
 }
 
@@ -128,7 +164,8 @@ int files_create(struct engine *g, struct container *c, struct err *e)
 	snprintf(line, sizeof(line), "%s\n", name);
 	if (mkdir(dir, 0710) < 0)
 		return err_set(e, ERR_SYSTEM, errno, "create %s", dir);
-	if (write_hosts(g, c, e) < 0 || write_data(g, c, "hostname", line, e) < 0 || write_resolv(g, c, e) < 0)
+	if (write_hosts(g, c, NULL, "", e) < 0 || write_data(g, c, "hostname", line, e) < 0 ||
+	    write_resolv(g, c, false, e) < 0)
 		return -1;
 	return make_writable(g, c, e);
 }
@@ -259,7 +296,26 @@ static void add_init(json_t *spec)
 	json_array_insert_new(args, 1, json_string("--"));
 }
 
-int files_bundle(struct engine *g, struct container *c, struct err *e)
+/* The namespace that silod has made, by the descriptor that the monitor has got. */
+static void join_network(json_t *spec, int fd)
+{
+	json_t *ns;
+	size_t i;
+
+	if (fd < 0)
+		return;
+	json_array_foreach(json_object_get(json_object_get(spec, "linux"), "namespaces"), i, ns) {
+		if (strcmp(json_str(ns, "type", ""), "network") == 0)
+			json_object_set_new(ns, "path", json_sprintf("/proc/self/fd/%d", MONITOR_NETWORK_FD));
+	}
+}
+
+int files_names(struct engine *g, struct container *c, const json_t *own, bool dns, const char *gateway, struct err *e)
+{
+	return write_hosts(g, c, own, gateway, e) < 0 ? -1 : write_resolv(g, c, dns, e);
+}
+
+int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e)
 {
 	autofree char *dir = path_run(g, c->id, NULL);
 	autojson *config = record_config(c);
@@ -274,6 +330,8 @@ int files_bundle(struct engine *g, struct container *c, struct err *e)
 
 	if (!silo)
 		return -1;
+	if (net->guest)
+		json_object_set(silo, "network", net->guest);
 	container_hostname(c, config, name);
 	autojson *spec = spec_make(&in, e);
 
@@ -281,6 +339,7 @@ int files_bundle(struct engine *g, struct container *c, struct err *e)
 		return -1;
 	if (json_bool(host, "Init", false))
 		add_init(spec);
+	join_network(spec, net->fd);
 	if (write_json(g, c, "config.json", spec, e) < 0)
 		return -1;
 	return write_json(g, c, "silo.json", silo, e);

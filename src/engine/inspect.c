@@ -35,38 +35,6 @@ static json_t *inspect_state(const struct container *c)
 			 time_or_zero(c->finished_at));
 }
 
-static json_t *no_address(const char *mac_of)
-{
-	return json_pack("{s:n, s:n, s:n, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:n, s:n, s:s}", "IPAMConfig",
-			 "Links", "Aliases", "MacAddress", mac_of, "NetworkID", "", "EndpointID", "", "Gateway", "",
-			 "GwPriority", 0, "IPAddress", "", "IPv6Gateway", "", "IPPrefixLen", 0, "DriverOpts",
-			 "DNSNames", "GlobalIPv6Address", "");
-}
-
-json_t *inspect_networks(const json_t *host)
-{
-	const char *mode = json_str(host, "NetworkMode", "bridge");
-	json_t *out = json_object();
-
-	json_object_set_new(out, mode, no_address(""));
-	return out;
-}
-
-static json_t *network_settings(const json_t *config, const json_t *host)
-{
-	json_t *ports = json_object(), *value;
-	const char *key;
-
-	json_object_foreach(json_object_get(config, "ExposedPorts"), key, value)
-		json_object_set_new(ports, key, json_null());
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
-			 "Bridge", "", "SandboxID", "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0,
-			 "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses",
-			 "SecondaryIPv6Addresses", "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "",
-			 "GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress",
-			 "", "Networks", inspect_networks(host));
-}
-
 json_t *inspect_mounts(const json_t *host)
 {
 	json_t *out = json_array(), *entry, *options;
@@ -204,7 +172,7 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 	json_object_set_new(out, "GraphDriver", graph_driver(g, c));
 	json_object_set_new(out, "Mounts", inspect_mounts(host));
 	json_object_set(out, "Config", config);
-	json_object_set_new(out, "NetworkSettings", network_settings(config, host));
+	json_object_set_new(out, "NetworkSettings", net_settings(g, c, config, host));
 	if (size) {
 		int64_t rw = container_size_rw(g, c);
 

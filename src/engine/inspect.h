@@ -4,8 +4,7 @@
 
 #include "engine/state.h"
 
-/* NetworkSettings.Networks, Mounts: as inspect and list show them. New. */
-json_t *inspect_networks(const json_t *host);
+/* Mounts as inspect and list show them. New. */
 json_t *inspect_mounts(const json_t *host);
 /* Bytes of an image, 0 when it is gone. */
 int64_t image_size(struct engine *g, const char *image_id);

@@ -155,9 +155,19 @@ static bool name_matches(const json_t *f, const char *name)
 	return filters_match(f, "name", name) || filters_match(f, "name", slashed);
 }
 
-static bool network_matches(const json_t *f, const json_t *host)
+/* By the name or the id of any network that it is in. */
+static bool network_matches(const struct listing *l, struct container *c, const json_t *host)
 {
-	return filters_exact(f, "network", json_str(host, "NetworkMode", ""));
+	autojson *networks = filters_has(l->f, "network") ? net_networks(l->g, c, host) : NULL;
+	const char *name;
+	json_t *settings;
+
+	json_object_foreach(networks, name, settings) {
+		if (filters_exact(l->f, "network", name) ||
+		    filters_exact(l->f, "network", json_str(settings, "NetworkID", "")))
+			return true;
+	}
+	return !networks;
 }
 
 static bool volume_matches(const json_t *f, const json_t *host)
@@ -234,7 +244,7 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	       filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
 	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) &&
-	       filters_exact(l->f, "health", "none") && network_matches(l->f, host) && volume_matches(l->f, host) &&
+	       filters_exact(l->f, "health", "none") && network_matches(l, c, host) && volume_matches(l->f, host) &&
 	       expose_matches(l->f, config) && !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
 }
 
@@ -253,20 +263,6 @@ static char *command_text(const json_t *config)
 		str_printf(&text, "%s%s%s%s", i ? " " : "", quote, s, quote);
 	}
 	return str_take(&text);
-}
-
-static json_t *exposed_ports(const json_t *config)
-{
-	json_t *ports = json_array(), *unused;
-	const char *port;
-
-	json_object_foreach(json_object_get(config, "ExposedPorts"), port, unused) {
-		const char *slash = strchr(port, '/');
-
-		json_array_append_new(ports, json_pack("{s:i, s:s}", "PrivatePort", (int)strtol(port, NULL, 10), "Type",
-						       slash ? slash + 1 : "tcp"));
-	}
-	return ports;
 }
 
 static int64_t seconds_of(const char *text)
@@ -293,9 +289,9 @@ static json_t *summary(const struct listing *l, struct container *c, const json_
 
 	out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:O, s:{s:s}, s:{s:o}, s:o}", "Id", c->id, "Image",
 			shown_image(l->g, c, config), "ImageID", c->image_id, "Command", command, "Created",
-			(json_int_t)(c->created_ns / 1000000000), "Ports", exposed_ports(config), "Labels", labels,
+			(json_int_t)(c->created_ns / 1000000000), "Ports", net_port_list(l->g, c, config), "Labels", labels,
 			"HostConfig", "NetworkMode", json_str(host, "NetworkMode", ""), "NetworkSettings", "Networks",
-			inspect_networks(host), "Mounts", inspect_mounts(host));
+			net_networks(l->g, c, host), "Mounts", inspect_mounts(host));
 	pthread_mutex_lock(&c->lock);
 	status_text(c->state, c->exit_code, seconds_of(c->started_at), seconds_of(c->finished_at), time_now().tv_sec,
 		    status);

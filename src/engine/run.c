@@ -20,10 +20,29 @@ struct run {
 	struct engine *g;
 	struct container *c;
 	char *dir; /* the bundle */
+	struct net_setup net;
 	int pidfd, watch;
 	json_t *started;
 	struct err told; /* what the container's user did wrong, in words of their own */
 };
+
+/* What is wrong with the network is told in Docker's own words. */
+static int run_network(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	if (net_start(r->g, r->c, &r->net, e) == 0)
+		return 0;
+	r->told = *e;
+	return -1;
+}
+
+static void undo_network(void *arg)
+{
+	struct run *r = arg;
+
+	net_release(r->g, r->c);
+}
 
 static int run_bundle(void *arg, struct err *e)
 {
@@ -32,7 +51,7 @@ static int run_bundle(void *arg, struct err *e)
 
 	if (unlink(old_exit) < 0 && errno != ENOENT)
 		return err_set(e, ERR_SYSTEM, errno, "remove %s", old_exit);
-	return files_bundle(r->g, r->c, e);
+	return files_bundle(r->g, r->c, &r->net, e);
 }
 
 static int run_spawn(void *arg, struct err *e)
@@ -41,7 +60,7 @@ static int run_spawn(void *arg, struct err *e)
 	autofree char *program = xasprintf("%s/silo-monitor", r->g->lib_dir);
 	struct monitor_process p;
 
-	if (monitor_spawn(program, r->dir, &p, e) < 0)
+	if (monitor_spawn(program, r->dir, r->net.fd, &p, e) < 0)
 		return -1;
 	r->pidfd = p.pidfd;
 	pthread_mutex_lock(&r->c->lock);
@@ -92,6 +111,7 @@ static int run_go(void *arg, struct err *e)
 /* Until init is parked just before exec, and from there on. */
 static const struct step prepare_steps[] = {
 	/* name              wanted  run         undo: the monitor is told to end, below */
+	{ "network",         NULL,   run_network, undo_network },
 	{ "bundle",          NULL,   run_bundle, NULL },
 	{ "start monitor",   NULL,   run_spawn,  NULL },
 	{ "prepare",         NULL,   run_watch,  NULL },
@@ -180,13 +200,16 @@ static int wait_old_monitor(struct engine *g, struct container *c, struct err *e
 
 static void run_init(struct run *r, struct engine *g, struct container *c)
 {
-	*r = (struct run){ .g = g, .c = c, .dir = path_run(g, c->id, NULL), .pidfd = -1, .watch = -1 };
+	*r = (struct run){ .g = g, .c = c, .dir = path_run(g, c->id, NULL), .net.fd = -1, .pidfd = -1,
+			  .watch = -1 };
 }
 
 static void run_fini(struct run *r)
 {
 	hand_over(r);
 	json_decref(r->started);
+	json_decref(r->net.guest);
+	close_fd(&r->net.fd);
 	free(r->dir);
 }
 
@@ -227,6 +250,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 			rc = steps_run(go_steps, array_len(go_steps), &r, NULL, e);
 	}
 	if (rc == 0) {
+		net_started(g, c);
 		set_running(&r);
 		container_event(g, c, "start", NULL);
 	} else {

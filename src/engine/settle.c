@@ -117,6 +117,10 @@ void settle_exit(struct engine *g, struct container *c, const json_t *record)
 	time_format(&t, now);
 	pthread_mutex_lock(&c->lock);
 	was_running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+	pthread_mutex_unlock(&c->lock);
+	if (was_running) /* before anybody learns of the end: addresses and ports are free then */
+		net_release(g, c);
+	pthread_mutex_lock(&c->lock);
 	if (was_running) {
 		c->state = LIFE_EXITED;
 		c->exit_code = (int)json_int(record, "exit_code", 128 + SIGKILL);
@@ -166,6 +170,7 @@ void settle_monitor_gone(struct engine *g, struct container *c)
 
 		settle_exit(g, c, record);
 	}
+	net_release(g, c);
 	pthread_mutex_lock(&c->lock);
 	c->monitor_alive = false;
 	removed = c->removed;
@@ -258,6 +263,7 @@ int settle_remove(struct engine *g, struct container *c, struct err *e)
 	}
 	/* From here on it is gone, whatever happens: a directory without a record is deleted at the next start. */
 	table_remove(g, c);
+	net_forget(g, c->id);
 	if (rename(dir, aside) < 0 && errno != ENOENT)
 		log_warn("rename %s: %s", dir, strerror(errno));
 	container_event(g, c, "destroy", NULL);

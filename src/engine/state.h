@@ -14,6 +14,7 @@
 struct watcher;
 struct reaper;
 struct preparer;
+struct networking;
 
 struct engine {
 	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
@@ -27,6 +28,7 @@ struct engine {
 	struct watcher *watcher;
 	struct reaper *reaper;
 	struct preparer *preparer;
+	struct networking *net;
 
 	pthread_mutex_t lock; /* guards the table below */
 	struct container **containers;
@@ -55,8 +57,18 @@ char *path_log(const struct engine *g, const char *id);
 
 /* Make ROOT/containers/ID with hosts, hostname, resolv.conf and the writable layer. */
 int files_create(struct engine *g, struct container *c, struct err *e) must_check;
+/* What a run has of the network: a descriptor for its monitor (network namespace or tap; -1 = none), and the guest's
+ * devices (silo.json, key "network"; NULL = none). */
+struct net_setup {
+	int fd;
+	json_t *guest;
+};
 /* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */
-int files_bundle(struct engine *g, struct container *c, struct err *e) must_check;
+int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e) must_check;
+/* hosts and resolv.conf. own: a line of /etc/hosts for each text "ADDRESS"; dns: the embedded server is asked.
+ * gateway: for --add-host NAME:host-gateway, or "". The files are written in place: a running container sees it. */
+int files_names(struct engine *g, struct container *c, const json_t *own, bool dns, const char *gateway,
+		struct err *e) must_check;
 /* hostname as the container sees it: Config.Hostname or the short id. */
 void container_hostname(const struct container *c, const json_t *config, char out[static 65]);
 
@@ -86,6 +98,23 @@ bool container_has_ended(const struct container *c, const void *arg);
 bool container_no_monitor(const struct container *c, const void *arg);
 /* Stop within timeout_s (signal, wait, SIGKILL). Emits kill and die, not stop. */
 int container_halt(struct engine *g, struct container *c, int signo, int timeout_s, struct err *e) must_check;
+
+/* --- networking (net_*.c, networks.c): see networking.h ------------------------------------------------------------- */
+int networking_open(struct engine *g, struct err *e) must_check;
+/* After the containers have been recovered. */
+void networking_recover(struct engine *g);
+void networking_close(struct engine *g);
+/* Check and keep what a request to create says about networks. */
+int net_create(struct engine *g, struct container *c, const json_t *body, struct err *e) must_check;
+void net_forget(struct engine *g, const char *id);
+/* For a run: addresses, ports, devices, names. On failure nothing is left. */
+int net_start(struct engine *g, struct container *c, struct net_setup *out, struct err *e) must_check;
+void net_started(struct engine *g, struct container *c); /* events */
+void net_release(struct engine *g, struct container *c); /* the end of a run; may be called twice */
+/* For inspect and lists. */
+json_t *net_settings(struct engine *g, struct container *c, const json_t *config, const json_t *host);
+json_t *net_networks(struct engine *g, struct container *c, const json_t *host);
+json_t *net_port_list(struct engine *g, struct container *c, const json_t *config);
 
 /* --- watcher (watch.c): one thread for all monitors ------------------------------------------------------------------ */
 struct watcher *watcher_new(struct engine *g, struct err *e) must_check;

@@ -37,9 +37,10 @@ static int open_bundle(const char *bundle_dir, struct err *e)
 	return dir;
 }
 
-/* What the monitor gets as 0, 1, 2 and 3. Above 3, so that putting one in place doesn't overwrite another. */
+/* What the monitor gets as 0, 1, 2, 3 and MONITOR_NETWORK_FD. Above that, so that putting one in place doesn't
+ * overwrite another. */
 struct spawn_fds {
-	int null, log, listener;
+	int null, log, listener, network;
 };
 
 static int above(int fd, struct err *e)
@@ -47,9 +48,9 @@ static int above(int fd, struct err *e)
 	autoclose int low = fd;
 	int high;
 
-	if (fd < 0 || fd > 3)
+	if (fd < 0 || fd > MONITOR_NETWORK_FD)
 		return take_fd(&low);
-	high = fcntl(low, F_DUPFD_CLOEXEC, 4);
+	high = fcntl(low, F_DUPFD_CLOEXEC, MONITOR_NETWORK_FD + 1);
 	return high < 0 ? err_set(e, ERR_SYSTEM, errno, "fcntl") : high;
 }
 
@@ -58,9 +59,10 @@ static void spawn_fds_close(struct spawn_fds *f)
 	close_fd(&f->null);
 	close_fd(&f->log);
 	close_fd(&f->listener);
+	close_fd(&f->network);
 }
 
-static int spawn_fds_open(const char *bundle_dir, struct spawn_fds *f, struct err *e)
+static int spawn_fds_open(const char *bundle_dir, int network, struct spawn_fds *f, struct err *e)
 {
 	autoclose int dir = open_bundle(bundle_dir, e);
 	autofree char *path = socket_path_at(dir);
@@ -71,6 +73,11 @@ static int spawn_fds_open(const char *bundle_dir, struct spawn_fds *f, struct er
 	f->log = above(openat(dir, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600), e);
 	if (f->null < 0 || f->log < 0)
 		return err_set(e, ERR_SYSTEM, errno, "descriptors for the monitor of %s", bundle_dir);
+	if (network >= 0) {
+		f->network = fcntl(network, F_DUPFD_CLOEXEC, MONITOR_NETWORK_FD + 1);
+		if (f->network < 0)
+			return err_set(e, ERR_SYSTEM, errno, "fcntl");
+	}
 	f->listener = above(msg_listen(path, 0600, e), e);
 	return f->listener < 0 ? -1 : 0;
 }
@@ -79,7 +86,8 @@ static int spawn_actions(posix_spawn_file_actions_t *a, const struct spawn_fds *
 {
 	return posix_spawn_file_actions_adddup2(a, f->null, 0) || posix_spawn_file_actions_adddup2(a, f->log, 1) ||
 	       posix_spawn_file_actions_adddup2(a, f->log, 2) || posix_spawn_file_actions_adddup2(a, f->listener, 3) ||
-	       posix_spawn_file_actions_addclosefrom_np(a, 4);
+	       (f->network >= 0 && posix_spawn_file_actions_adddup2(a, f->network, MONITOR_NETWORK_FD)) ||
+	       posix_spawn_file_actions_addclosefrom_np(a, MONITOR_NETWORK_FD + (f->network >= 0));
 }
 
 static int spawn_attributes(posix_spawnattr_t *at)
@@ -117,13 +125,13 @@ static int spawn(const char *program, const char *bundle_dir, const struct spawn
 	return rc;
 }
 
-int monitor_spawn(const char *program, const char *bundle_dir, struct monitor_process *out, struct err *e)
+int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out, struct err *e)
 {
-	struct spawn_fds f = { -1, -1, -1 };
+	struct spawn_fds f = { -1, -1, -1, -1 };
 	int rc;
 
 	*out = (struct monitor_process){ .pidfd = -1 };
-	if (spawn_fds_open(bundle_dir, &f, e)) {
+	if (spawn_fds_open(bundle_dir, network, &f, e)) {
 		spawn_fds_close(&f);
 		return -1;
 	}

@@ -19,6 +19,8 @@
 
 #include "base/err.h"
 
+#define MONITOR_NETWORK_FD 4
+
 struct monitor_process {
 	pid_t pid;
 	int pidfd; /* readable when it has ended; the caller closes it and reaps with waitid(P_PIDFD) */
@@ -28,13 +30,15 @@ struct monitor_process {
  * monitor_spawn - start the monitor of a bundle.
  *
  * @program     path of silo-monitor.
+ * @network     network namespace or tap device that the monitor gets as MONITOR_NETWORK_FD, or -1; stays the caller's.
  * @bundle_dir  config.json and silo.json are there; gets monitor.sock (mode 0600) and monitor.log (its stderr).
  *
  * Returns when the monitor's program has been executed; it answers once it has prepared the container, connections are
  * possible at once. Its environment is empty but for PATH (and SILO_FAIL_STEP where that is set), its descriptors
  * are 0 (null), 1 and 2 (log), 3 (socket); it makes a session of its own.
  */
-int monitor_spawn(const char *program, const char *bundle_dir, struct monitor_process *out, struct err *e) must_check;
+int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out,
+		  struct err *e) must_check;
 
 /* Connect to the monitor of a bundle; the socket is for msg_send / msg_recv (base/msg.h). */
 int monitor_connect(const char *bundle_dir, struct err *e) must_check;

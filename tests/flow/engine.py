@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A private engine for the flow tests: own root, own sockets; driven by the stock docker CLI and by raw HTTP."""
+import ctypes
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SILO_BUILD", TOP / "build"))
 DOCKER = os.environ.get("SILO_DOCKER") or shutil.which("docker") or "/usr/bin/docker"
+CLONE_NEWNET = 0x40000000
 COMMAND_S = 120  # no command of the suite may take longer; an emulated VM starts in some seconds on a busy host
 
 
@@ -71,6 +73,28 @@ def descendants(pid):
     return found
 
 
+def in_namespace(namespace, function):
+    """Call function in a thread of its own that has entered a network namespace (None: a new one)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    answer = []
+
+    def work():
+        rc = libc.unshare(CLONE_NEWNET) if namespace is None else libc.setns(namespace, CLONE_NEWNET)
+        answer.append(OSError(ctypes.get_errno(), "network namespace") if rc else function())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]
+
+
+def new_namespace():
+    """A network namespace: its descriptor. It is gone with its last user."""
+    return in_namespace(None, lambda: os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+
+
 class UnixHTTP(http.client.HTTPConnection):
     def __init__(self, path, timeout=COMMAND_S):
         super().__init__("docker", timeout=timeout)
@@ -113,16 +137,35 @@ class Engine:
         for name in ("DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY"):
             self.cli_environment.pop(name, None)
         self.process = None
+        # Bridges, rules and ports of a test are not the host's.
+        self.namespace = new_namespace()
+        self.ip("link", "set", "lo", "up")
 
     # --- the daemon
     def start(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [program("silod"), "--root", self.root, "--exec-root", self.exec_root, "--vm-dir", self.vm_dir,
+                [*self.enter(), program("silod"), "--root", self.root, "--exec-root", self.exec_root, "--vm-dir", self.vm_dir,
                  "--host", f"unix://{self.socket}", *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True,
+                pass_fds=[self.namespace])
         until("silod answers /_ping", self.answers, 60)
         return self
+
+    def enter(self):
+        """The beginning of a command that runs in the engine's network namespace (with pass_fds)."""
+        return ["nsenter", f"--net=/proc/self/fd/{self.namespace}", "--"]
+
+    def command(self, *args, code=0, **kwargs):
+        """A command of the host, in the engine's network namespace: its output."""
+        done = subprocess.run([*self.enter(), *map(str, args)], pass_fds=[self.namespace], capture_output=True, text=True,
+                              timeout=COMMAND_S, check=False, **kwargs)
+        if code is not None:
+            assert done.returncode == code, done
+        return done.stdout
+
+    def ip(self, *args):
+        return self.command("ip", *args)
 
     def answers(self):
         if self.process.poll() is not None:
@@ -148,6 +191,9 @@ class Engine:
 
     def remove(self):
         shutil.rmtree(self.top, ignore_errors=True)
+        if self.namespace >= 0:
+            os.close(self.namespace)
+            self.namespace = -1
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -242,10 +288,10 @@ class Engine:
         for place in ("containers",):
             for base in (self.root, self.exec_root):
                 found += [f"file {p}" for p in (base / place).glob("*") if p.name in ids]
-        with open("/proc/net/unix", encoding="utf-8", errors="replace") as f:
-            for line in f:
-                if any(i in line for i in ids):
-                    found.append(f"socket {line.split()[-1]}")
+        sockets = in_namespace(self.namespace, lambda: Path("/proc/thread-self/net/unix").read_text(errors="replace"))
+        for line in sockets.splitlines():
+            if any(i in line for i in ids):
+                found.append(f"socket {line.split()[-1]}")
         return found
 
     def assert_clean(self, ids):

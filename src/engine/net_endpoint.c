@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A container's devices: made for a run, taken away after it, added and removed while it runs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "engine/networking.h"
+#include "network/netns.h"
+#include "network/tap.h"
+
+void endpoint_free(struct endpoint *x)
+{
+	free(x);
+}
+
+/* --- records -------------------------------------------------------------------------------------------------------------- */
+
+static json_t *endpoint_record(const struct endpoint *x)
+{
+	char mac[MAC_TEXT_MAX], v4[IP_TEXT_MAX], v6[IP_TEXT_MAX];
+
+	mac_format(x->mac, mac);
+	ip_format(&x->addresses[NET_V4], v4);
+	ip_format(&x->addresses[NET_V6], v6);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "network", x->n->id, "id", x->id, "mac", mac, "v4", v4, "v6",
+			 v6, "port", x->port, "name", x->name);
+}
+
+int box_save(struct networking *w, const struct net_box *b, struct err *e)
+{
+	autojson *endpoints = json_array(), *ports = json_array();
+
+	for (const struct endpoint *x = b->endpoints; x; x = x->next)
+		json_array_append_new(endpoints, endpoint_record(x));
+	for (const struct port_binding *p = b->ports; p; p = p->next) {
+		char host[IP_TEXT_MAX];
+
+		ip_format(&p->host, host);
+		json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "proto", p->proto, "port", p->port, "host_port",
+						       p->host_port, "host", host));
+	}
+	autojson *doc = json_pack("{s:b, s:O, s:O, s:O}", "hyperv", b->hyperv, "config", b->config, "endpoints", endpoints,
+				  "ports", ports);
+	autofree char *text = json_text(doc);
+
+	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO endpoints (container, doc) VALUES (?, ?)", "ss", b->id, text);
+}
+
+/* --- the packet filter ------------------------------------------------------------------------------------------------------ */
+
+static void filter_endpoint(struct networking *w, const struct endpoint *x, enum fw_verb verb, struct str *out)
+{
+	struct fw_endpoint f = { .port = x->port, .mac = x->mac };
+
+	for (int v = NET_V4; v <= NET_V6; v++)
+		f.addresses[v] = x->addresses[v].family ? &x->addresses[v] : NULL;
+	fw_endpoint(w->firewall, out, verb, &f);
+}
+
+void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, struct str *out)
+{
+	for (const struct endpoint *x = b->endpoints; x; x = x->next)
+		filter_endpoint(w, x, verb, out);
+	for (const struct port_binding *p = b->ports; p; p = p->next) {
+		struct fw_port f = { .proto = p->proto, .host = &p->host, .host_port = p->host_port, .to_port = p->port,
+				     .to = &b->endpoints->addresses[p->host.family == AF_INET6 ? NET_V6 : NET_V4] };
+
+		fw_port(w->firewall, out, verb, &f);
+	}
+}
+
+static int apply_box(struct networking *w, struct net_box *b, enum fw_verb verb, struct err *e)
+{
+	autostr text;
+
+	str_init(&text, FIREWALL_TEXT_MAX);
+	box_filter(w, b, verb, &text);
+	return firewall_apply(w->firewall, &text, e);
+}
+
+static int apply_endpoint(struct networking *w, const struct endpoint *x, enum fw_verb verb, struct err *e)
+{
+	autostr text;
+
+	str_init(&text, FIREWALL_TEXT_MAX);
+	filter_endpoint(w, x, verb, &text);
+	return firewall_apply(w->firewall, &text, e);
+}
+
+/* --- one endpoint ------------------------------------------------------------------------------------------------------------ */
+
+/* eth0, eth1, ...: the first that b hasn't got. */
+static void name_device(const struct net_box *b, struct endpoint *x)
+{
+	for (int i = 0;; i++) {
+		const struct endpoint *y;
+
+		snprintf(x->name, sizeof(x->name), "eth%d", i);
+		for (y = b->endpoints; y && strcmp(y->name, x->name) != 0; y = y->next)
+			;
+		if (!y)
+			return;
+	}
+}
+
+/* A new endpoint at the end of b's list: addresses, names; no device yet. */
+static struct endpoint *add_endpoint(struct networking *w, struct net_box *b, struct network *n, struct err *e)
+{
+	struct endpoint *x, **last;
+	char hex[8];
+
+	if (network_up(w, n, e) < 0)
+		return NULL;
+	x = xcalloc(1, sizeof(*x));
+	x->n = n;
+	if (address_take(w, n, json_object_get(b->config, n->name), x, e) < 0) {
+		free(x);
+		return NULL;
+	}
+	random_hex(x->id, 32);
+	random_hex(hex, 3);
+	snprintf(x->port, sizeof(x->port), "%s%s", b->hyperv ? "tap" : "veth", hex);
+	name_device(b, x);
+	for (last = &b->endpoints; *last; last = &(*last)->next)
+		;
+	*last = x;
+	return x;
+}
+
+static void remove_endpoint(struct net_box *b, struct endpoint *x)
+{
+	struct endpoint **at;
+
+	for (at = &b->endpoints; *at && *at != x; at = &(*at)->next)
+		;
+	if (*at)
+		*at = x->next;
+	free(x);
+}
+
+/* A veth pair: one end a port of the bridge, the other the container's, with addresses. */
+static int make_veth(struct networking *w, const struct endpoint *x, int ns, int inside, struct err *e)
+{
+	struct veth v = { .name = x->port, .peer = x->name, .peer_ns = ns, .peer_mac = x->mac, .mtu = x->n->mtu };
+	struct link_change up = { .up = true };
+	int index;
+
+	v.bridge = link_index(w->netlink, x->n->bridge, e);
+	if (v.bridge < 0 || link_add_veth(w->netlink, &v, e) < 0)
+		return -1;
+	index = link_index(inside, x->name, e);
+	if (index < 0 || link_change(inside, index, &up, e) < 0)
+		return -1;
+	for (int k = NET_V4; k <= NET_V6; k++) {
+		struct ip_net a = { x->addresses[k], x->n->nets[k].prefix };
+
+		if (a.a.family && link_add_address(inside, index, &a, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* By the first endpoint whose network leads outside. */
+static int set_default_routes(const struct net_box *b, int inside, struct err *e)
+{
+	for (int v = NET_V4; v <= NET_V6; v++) {
+		const struct endpoint *x;
+		int index;
+
+		for (x = b->endpoints; x && (x->n->internal || !x->addresses[v].family); x = x->next)
+			;
+		if (!x)
+			continue;
+		index = link_index(inside, x->name, e);
+		if (index < 0 || route_add_default(inside, index, &x->n->nets[v].a, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* --- a run ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The network of NetworkMode first, then by the user's priority, then by name. */
+static json_t *ordered_networks(const struct net_box *b, const char *mode)
+{
+	json_t *names = json_array(), *settings;
+	const char *name;
+
+	json_object_foreach(b->config, name, settings) {
+		int64_t mine = json_int(settings, "GwPriority", 0);
+		size_t at;
+
+		for (at = 0; at < json_array_size(names); at++) {
+			const char *other = json_string_value(json_array_get(names, at));
+			int64_t its = json_int(json_object_get(b->config, other), "GwPriority", 0);
+
+			if (mine > its || (mine == its && strcmp(name, mode) == 0) ||
+			    (mine == its && strcmp(other, mode) != 0 && strcmp(name, other) < 0))
+				break;
+		}
+		json_array_insert_new(names, at, json_string(name));
+	}
+	return names;
+}
+
+static int add_endpoints(struct networking *w, struct net_box *b, const char *mode, struct err *e)
+{
+	autojson *names = ordered_networks(b, mode);
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(names, i, entry) {
+		struct network *n = network_find(w, json_string_value(entry), e);
+
+		if (!n)
+			return -1;
+		if (strcmp(n->driver, "bridge") == 0 && !add_endpoint(w, b, n, e))
+			return -1;
+	}
+	if (b->hyperv && b->endpoints && b->endpoints->next)
+		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has one network device: it can't be in more than one "
+						      "network yet");
+	return 0;
+}
+
+static int make_namespace(struct networking *w, struct net_box *b, int *fd, struct err *e)
+{
+	autoclose int inside = -1;
+	autoclose int ns = netns_new(&inside, e);
+
+	if (ns < 0)
+		return -1;
+	for (const struct endpoint *x = b->endpoints; x; x = x->next) {
+		if (make_veth(w, x, ns, inside, e) < 0)
+			return -1;
+	}
+	if (set_default_routes(b, inside, e) < 0 || (names_wanted(b) && names_serve(w, b, ns, e) < 0))
+		return -1;
+	*fd = take_fd(&ns);
+	return 0;
+}
+
+static json_t *guest_document(const struct endpoint *x)
+{
+	char mac[MAC_TEXT_MAX], text[IP_TEXT_MAX], server[IP_TEXT_MAX];
+	json_t *addresses = json_array(), *gateways = json_array();
+	json_t *out;
+
+	mac_format(x->mac, mac);
+	for (int v = NET_V4; v <= NET_V6; v++) {
+		struct ip_net a = { x->addresses[v], x->n->nets[v].prefix };
+
+		if (!a.a.family)
+			continue;
+		ip_net_format(&a, text);
+		json_array_append_new(addresses, json_string(text));
+		ip_format(&x->n->nets[v].a, text);
+		if (!x->n->internal)
+			json_array_append_new(gateways, json_string(text));
+	}
+	out = json_pack("{s:[{s:s, s:s, s:o, s:o, s:i}]}", "interfaces", "name", x->name, "mac", mac, "addresses", addresses,
+			"gateways", gateways, "mtu", (int)x->n->mtu);
+	if (network_is_user_defined(x->n)) {
+		ip_format(&x->n->nets[NET_V4].a, server);
+		json_object_set_new(out, "dns", json_pack("{s:s, s:i}", "server", server, "port", x->n->dns_port));
+	}
+	return out;
+}
+
+static int make_tap(struct networking *w, struct net_box *b, struct net_setup *out, struct err *e)
+{
+	const struct endpoint *x = b->endpoints;
+	int bridge;
+
+	if (network_is_user_defined(x->n) && network_serve_names(w, x->n, e) < 0)
+		return -1;
+	bridge = link_index(w->netlink, x->n->bridge, e);
+	if (bridge < 0)
+		return -1;
+	out->fd = tap_open(w->netlink, x->port, bridge, x->n->mtu, e);
+	if (out->fd < 0)
+		return -1;
+	out->guest = guest_document(x);
+	return 0;
+}
+
+static int start_box(struct networking *w, struct net_box *b, struct container *c, struct net_setup *out, struct err *e)
+{
+	autojson *host = record_host(c);
+
+	if (add_endpoints(w, b, json_str(host, "NetworkMode", ""), e) < 0 || names_write(w, b, c, e) < 0)
+		return -1;
+	if (!b->endpoints)
+		return 0;
+	if (ports_take(w, b, c, e) < 0)
+		return -1;
+	/* The rules are there before the first packet can be. */
+	if (apply_box(w, b, FW_ADD, e) < 0)
+		return -1;
+	b->filtered = true;
+	if ((b->hyperv ? make_tap(w, b, out, e) : make_namespace(w, b, &out->fd, e)) < 0)
+		return -1;
+	return box_save(w, b, e);
+}
+
+/* container:X. */
+static int join_container(struct engine *g, const char *ref, struct net_setup *out, struct err *e)
+{
+	autorecord *other = table_find(g, ref, e);
+	pid_t pid = 0;
+
+	if (!other)
+		return -1;
+	pthread_mutex_lock(&other->lock);
+	if (other->state == LIFE_RUNNING || other->state == LIFE_PAUSED)
+		pid = other->pid;
+	pthread_mutex_unlock(&other->lock);
+	if (pid <= 0)
+		return err_set(e, ERR_CONFLICT, 0, "cannot join network of a non running container: %s", other->id);
+	if (strcmp(other->isolation, "process") != 0)
+		return err_set(e, ERR_UNSUPPORTED, 0, "--network=container: %s is a hyperv container: its network is inside its "
+						      "virtual machine", ref);
+	out->fd = netns_of(pid, e);
+	return out->fd < 0 ? -1 : 0;
+}
+
+int net_start(struct engine *g, struct container *c, struct net_setup *out, struct err *e)
+{
+	struct networking *w = g->net;
+	autojson *host = record_host(c);
+	const char *mode = json_str(host, "NetworkMode", "");
+	struct net_box *b;
+	int rc;
+
+	*out = (struct net_setup){ .fd = -1 };
+	if (strncmp(mode, "container:", strlen("container:")) == 0)
+		return join_container(g, mode + strlen("container:"), out, e);
+	pthread_mutex_lock(&w->lock);
+	b = box_find(w, c->id);
+	if (!b) {
+		rc = err_set(e, ERR_SYSTEM, 0, "container %s has no record of its networks", c->id);
+	} else {
+		box_release(w, b);
+		rc = start_box(w, b, c, out, e);
+		if (rc < 0)
+			box_release(w, b);
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (rc < 0) {
+		close_fd(&out->fd);
+		json_decref(out->guest);
+		out->guest = NULL;
+	}
+	return rc;
+}
+
+void net_started(struct engine *g, struct container *c)
+{
+	struct networking *w = g->net;
+	struct net_box *b;
+
+	pthread_mutex_lock(&w->lock);
+	b = box_find(w, c->id);
+	for (struct endpoint *x = b ? b->endpoints : NULL; x; x = x->next)
+		network_event(w, x->n, "connect", c->id);
+	if (b)
+		b->told = true;
+	pthread_mutex_unlock(&w->lock);
+}
+
+void box_release(struct networking *w, struct net_box *b)
+{
+	struct endpoint *x;
+	struct err e = { 0 };
+
+	if (w->dns)
+		dns_forget(w->dns, b->id);
+	if (!b->endpoints)
+		return;
+	if (b->filtered && w->filter_up && apply_box(w, b, FW_DELETE, &e) < 0)
+		log_warn("container %.12s: %s", b->id, e.msg);
+	b->filtered = false;
+	ports_free(b);
+	while ((x = b->endpoints)) {
+		/* Usually gone with its namespace or its machine; deleting is for a process that lingers there. */
+		if (!b->hyperv && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
+			log_warn("container %.12s: %s", b->id, e.msg);
+		if (b->told)
+			network_event(w, x->n, "disconnect", b->id);
+		b->endpoints = x->next;
+		endpoint_free(x);
+	}
+	b->told = false;
+	if (box_save(w, b, &e) < 0)
+		log_warn("container %.12s: %s", b->id, e.msg);
+}
+
+void net_release(struct engine *g, struct container *c)
+{
+	struct networking *w = g->net;
+	struct net_box *b;
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	b = box_find(w, c->id);
+	if (b)
+		box_release(w, b);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* --- while it runs ------------------------------------------------------------------------------------------------------------- */
+
+int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct err *e)
+{
+	bool had_names = names_wanted(b);
+	autoclose int ns = netns_of(pid, e);
+	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, e);
+	struct endpoint *x = inside < 0 ? NULL : add_endpoint(w, b, n, e);
+	bool filtered = false;
+
+	if (!x)
+		return -1;
+	filtered = apply_endpoint(w, x, FW_ADD, e) == 0;
+	if (filtered && make_veth(w, x, ns, inside, e) == 0 && set_default_routes(b, inside, e) == 0 &&
+	    (had_names || !names_wanted(b) || names_serve(w, b, ns, e) == 0) && box_save(w, b, e) == 0)
+		return 0;
+	if (link_delete(w->netlink, x->port, NULL) < 0 || (filtered && apply_endpoint(w, x, FW_DELETE, NULL) < 0))
+		log_debug("network %s: undo connect", n->name);
+	remove_endpoint(b, x);
+	return -1;
+}
+
+void box_disconnect_live(struct networking *w, struct net_box *b, struct network *n, int pid)
+{
+	struct err e = { 0 };
+	autoclose int ns = netns_of(pid, &e);
+	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, &e);
+	struct endpoint *x;
+	bool first;
+
+	for (x = b->endpoints; x && x->n != n; x = x->next)
+		;
+	if (!x)
+		return;
+	/* Ports lead to the first endpoint: they go with it. */
+	first = x == b->endpoints;
+	if ((first ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
+		log_warn("network %s: %s", n->name, e.msg);
+	if (first)
+		ports_free(b);
+	if (link_delete(w->netlink, x->port, &e) < 0)
+		log_warn("network %s: %s", n->name, e.msg);
+	remove_endpoint(b, x);
+	if (first && apply_box(w, b, FW_ADD, &e) < 0)
+		log_warn("network %s: %s", n->name, e.msg);
+	b->filtered = b->endpoints != NULL;
+	if (inside >= 0 && set_default_routes(b, inside, &e) < 0)
+		log_warn("network %s: %s", n->name, e.msg);
+	if (w->dns && !names_wanted(b))
+		dns_forget(w->dns, b->id);
+	if (box_save(w, b, &e) < 0)
+		log_warn("network %s: %s", n->name, e.msg);
+}
+
+/* --- inspect -------------------------------------------------------------------------------------------------------------------- */
+
+static json_t *dns_names(struct networking *w, const struct net_box *b, const json_t *settings)
+{
+	autorecord *c = table_find(w->g, b->id, NULL);
+	json_t *names = json_array(), *alias;
+	size_t i;
+
+	if (!c)
+		return names;
+	autofree char *name = record_name(c);
+
+	json_array_append_new(names, json_string(name));
+	json_array_foreach(json_object_get(settings, "Aliases"), i, alias)
+		json_array_append(names, alias);
+	json_array_append_new(names, json_sprintf("%.12s", b->id));
+	return names;
+}
+
+json_t *endpoint_settings(const struct net_box *b, const char *network, const struct networking *w)
+{
+	const json_t *settings = json_object_get(b->config, network);
+	json_t *aliases = json_object_get(settings, "Aliases"), *ipam = json_object_get(settings, "IPAMConfig");
+	char mac[MAC_TEXT_MAX] = "", v4[IP_TEXT_MAX] = "", v6[IP_TEXT_MAX] = "", gw4[IP_TEXT_MAX] = "", gw6[IP_TEXT_MAX] = "";
+	struct networking *mutable_w = (struct networking *)(uintptr_t)w;
+	struct network *n = network_find(mutable_w, network, NULL);
+	const struct endpoint *x;
+
+	for (x = b->endpoints; x && x->n != n; x = x->next)
+		;
+	if (x) {
+		mac_format(x->mac, mac);
+		ip_format(&x->addresses[NET_V4], v4);
+		ip_format(&x->addresses[NET_V6], v6);
+		if (!n->internal && *v4)
+			ip_format(&n->nets[NET_V4].a, gw4);
+		if (!n->internal && *v6)
+			ip_format(&n->nets[NET_V6].a, gw6);
+	} else {
+		snprintf(mac, sizeof(mac), "%s", json_str(settings, "MacAddress", ""));
+	}
+	return json_pack("{s:O?, s:n, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig", ipam,
+			 "Links", "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac, "NetworkID",
+			 n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4, "IPAddress", v4, "IPPrefixLen",
+			 x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6, "GlobalIPv6Address", v6,
+			 "GlobalIPv6PrefixLen", x && *v6 ? (int)n->nets[NET_V6].prefix : 0, "DriverOpts",
+			 json_object_get(settings, "DriverOpts"), "DNSNames",
+			 n && network_is_user_defined(n) ? dns_names(mutable_w, b, settings) : json_null(), "GwPriority",
+			 (json_int_t)json_int(settings, "GwPriority", 0));
+}

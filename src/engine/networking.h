@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Networks, and what containers have of them.
+ *
+ * One lock for all of it, taken before engine.lock and container.lock: callers hold neither of those. container.op may be
+ * held. A container is known here by its id, from its creation (net_create) to its removal (net_forget).
+ */
+#ifndef SILO_ENGINE_NETWORKING_H
+#define SILO_ENGINE_NETWORKING_H
+
+#include <pthread.h>
+
+#include "engine/state.h"
+#include "network/dns.h"
+#include "network/firewall.h"
+#include "os/netlink.h"
+
+#define NET_V4 0
+#define NET_V6 1
+
+struct network {
+	struct network *next;
+	char id[ENGINE_ID_MAX];
+	char *name;
+	const char *driver; /* "bridge", "host", "null" */
+	char created[TIME_TEXT_MAX];
+	json_t *doc; /* canonical: IPAM, Options, Labels, Internal, EnableIPv6, Attachable */
+	char bridge[LINK_NAME_MAX];
+	struct ip_net nets[2]; /* the gateway's address, and the prefix; family 0 = none */
+	struct ip_net ranges[2]; /* to give addresses from; family 0 = all of it */
+	struct ip_addr last[2];  /* given most recently */
+	bool user_subnet, internal, masquerade, predefined;
+	unsigned mtu; /* 0 = default */
+	bool up;      /* the bridge is there and known to the packet filter */
+	bool dns;     /* a name server listens on the gateway's address, for virtual machines */
+	unsigned short dns_port;
+};
+
+/* A container's place in a network, while it runs. */
+struct endpoint {
+	struct endpoint *next;
+	struct network *n;
+	char id[ENGINE_ID_MAX];
+	unsigned char mac[MAC_BYTES];
+	struct ip_addr addresses[2];
+	char port[LINK_NAME_MAX]; /* of the bridge */
+	char name[LINK_NAME_MAX]; /* in the container */
+};
+
+struct port_binding {
+	struct port_binding *next;
+	char proto[8];
+	unsigned short port, host_port;
+	struct ip_addr host; /* all zero = every address */
+	int sock;            /* keeps others off; -1 = none */
+};
+
+struct net_box {
+	struct net_box *next;
+	char id[ENGINE_ID_MAX];
+	bool hyperv;
+	json_t *config; /* {network name: canonical EndpointSettings} */
+	struct endpoint *endpoints; /* the first is the one with the default route */
+	struct port_binding *ports;
+	bool filtered; /* endpoints and ports are in the packet filter */
+	bool told;     /* the event "connect" was sent */
+};
+
+struct networking {
+	struct engine *g;
+	pthread_mutex_t lock;
+	struct network *networks;
+	struct net_box *boxes;
+	struct firewall *firewall;
+	bool filter_up;
+	struct dns *dns; /* NULL until somebody needs it */
+	int netlink;
+	unsigned next_port;
+};
+
+/* --- networks (networks.c); lock held ------------------------------------------------------------------------------- */
+/* By name, id, or unique prefix of the id. ERR_NOT_FOUND "network X not found". Borrowed. */
+struct network *network_find(struct networking *w, const char *ref, struct err *e) must_check;
+bool network_is_user_defined(const struct network *n);
+/* Make the bridge and the rules, where they aren't there. */
+int network_up(struct networking *w, struct network *n, struct err *e) must_check;
+void network_down(struct networking *w, struct network *n);
+struct net_box *box_find(struct networking *w, const char *id);
+/* A name server for the virtual machines of a network. */
+int network_serve_names(struct networking *w, struct network *n, struct err *e) must_check;
+void network_event(struct networking *w, const struct network *n, const char *action, const char *container);
+
+/* Add to the table, save, delete. */
+struct network *network_new(const char *name, const char *driver, json_t *doc);
+void network_free(struct network *n);
+int network_insert(struct networking *w, struct network *n, struct err *e) must_check;
+int network_delete(struct networking *w, struct network *n, struct err *e) must_check;
+/* Options, Internal of n->doc into n. */
+int network_read_options(struct network *n, struct err *e) must_check;
+
+/* --- EndpointSettings of requests (net_create.c) ---------------------------------------------------------------------- */
+/* In canonical form: new, or NULL with ERR_INVALID. */
+json_t *settings_canonical(const json_t *settings, struct err *e) must_check;
+int settings_check(const struct network *n, const json_t *settings, struct err *e) must_check;
+
+/* --- addresses (net_address.c); lock held ----------------------------------------------------------------------------- */
+/* Fill addresses and MAC of x by this EndpointSettings. */
+int address_take(struct networking *w, struct network *n, const json_t *settings, struct endpoint *x,
+		 struct err *e) must_check;
+/* A network that clashes with no other and with no route of the host. */
+int address_pool(struct networking *w, struct ip_net *out, struct err *e) must_check;
+bool address_pool_clashes(struct networking *w, const struct ip_net *n);
+/* Read Docker's IPAM.Config into n. NULL = choose. */
+int address_config(struct networking *w, struct network *n, const json_t *ipam, bool ipv6, struct err *e) must_check;
+
+/* --- ports (net_ports.c); lock held ------------------------------------------------------------------------------------ */
+/* Check PortBindings and -P of a request; PortBindings is replaced by its canonical form. No lock needed. */
+int ports_check(json_t *host, struct err *e) must_check;
+/* Reserve what the container publishes. ERR_SYSTEM "driver failed programming ..." */
+int ports_take(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;
+void ports_free(struct net_box *b);
+/* NetworkSettings.Ports, and the list of GET /containers/json. */
+json_t *ports_settings(const struct net_box *b, const json_t *config);
+json_t *ports_list(const struct net_box *b, const json_t *config);
+/* Bind again what a restarted engine finds. */
+void ports_reserve_again(struct net_box *b);
+
+/* --- endpoints (net_endpoint.c); lock held ------------------------------------------------------------------------------ */
+void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, struct str *out);
+void endpoint_free(struct endpoint *x);
+/* Everything of b that is there while it runs. */
+void box_release(struct networking *w, struct net_box *b);
+int box_save(struct networking *w, const struct net_box *b, struct err *e);
+json_t *endpoint_settings(const struct net_box *b, const char *network, const struct networking *w);
+int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct err *e) must_check;
+void box_disconnect_live(struct networking *w, struct net_box *b, struct network *n, int pid);
+
+/* --- names (net_names.c) -------------------------------------------------------------------------------------------------- */
+dns_ask_fn names_ask;
+int names_start(struct networking *w, struct err *e) must_check;         /* lock held */
+bool names_wanted(const struct net_box *b);                              /* lock held */
+int names_serve(struct networking *w, struct net_box *b, int ns, struct err *e) must_check; /* lock held */
+/* hosts and resolv.conf of a container with these endpoints. lock held */
+int names_write(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;
+
+#endif
