@@ -34,6 +34,11 @@ int agent_rehearse(struct err *e) must_check;
 /* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on. */
 int agent_bind_disks(struct err *e) must_check;
 
+/* Devices, addresses, routes and name server by this description; NULL = none. */
+int agent_set_network(struct agent *a, const json_t *network, struct err *e) must_check;
+struct ip_addr;
+int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned short port, struct err *e) must_check;
+
 /* Serve the channel until it ends; returns why. */
 void agent_serve(struct agent *a, struct err *e);
 

@@ -41,6 +41,7 @@ static int open_vm(void *arg, struct err *e)
 		.uid = (uid_t)json_int(vm, "uid", 0),
 		.image_path = b->rootfs.image,
 		.disk_path = b->rootfs.disk,
+		.tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0),
 		.cold = json_bool(vm, "cold", false),
 	};
 
@@ -112,6 +113,10 @@ static int open_setup(void *arg, struct err *e)
 	autojson *request = json_pack("{s:s, s:s, s:I}", "entropy", entropy, "machine_id", id, "time_ns",
 				      (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
 
+	json_t *network = json_object_get(s->bundle->silo, "network");
+
+	if (network)
+		json_object_set(request, "network", network);
 	explicit_bzero(entropy, sizeof entropy);
 	return agent_order(s, "setup", request, e);
 }

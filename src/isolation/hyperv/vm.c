@@ -348,6 +348,10 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		vm_free(v);
 		v = NULL;
 	}
+	if (v && o->tap > 0 && vm_attach_network(v, o->tap, e)) {
+		vm_free(v);
+		v = NULL;
+	}
 	facts_fini(&facts);
 	/* Nothing more is asked: the less a guest can make us read, the better. */
 	if (v)

@@ -19,6 +19,7 @@ struct vm_options {
 	uid_t uid;                /* unprivileged user that QEMU runs as (also the gid); one per VM */
 	const char *image_path;   /* read-only disk 0 (EROFS), or NULL */
 	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
+	int tap;                  /* network device, borrowed; 0 = none */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
 };
 
@@ -29,6 +30,8 @@ struct vm_options {
  * On failure nothing is left; ERR_SYSTEM with QEMU's last words.
  */
 struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
+/* Plug a tap device (borrowed) into a VM whose QMP is still open. */
+int vm_attach_network(struct vm *v, int tap, struct err *e) must_check;
 int vm_channel(const struct vm *v); /* non-blocking stream socket to the agent; borrowed */
 pid_t vm_pid(const struct vm *v);   /* of vmwp, as the host sees it */
 int vm_pidfd(const struct vm *v);   /* readable when vmwp has ended; borrowed */
