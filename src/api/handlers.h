@@ -21,7 +21,8 @@ api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api
 	api_refuse_501, api_refuse_swarm;
 /* networks.c */
 api_handler api_network_list, api_network_inspect, api_network_create, api_network_remove, api_network_prune,
-	api_network_connect, api_network_disconnect, api_volume_list, api_volume_missing,
-	api_volume_prune;
+	api_network_connect, api_network_disconnect;
+/* volumes.c */
+api_handler api_volume_list, api_volume_create, api_volume_inspect, api_volume_remove, api_volume_prune;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* /networks and /volumes. */
+/* /networks */
 #include <stdio.h>
 #include <string.h>
 
@@ -55,19 +55,4 @@ int api_network_disconnect(struct request *r, struct err *e)
 	const json_t *body = body_json(r, false, e);
 
 	return !body || engine_network_disconnect(r->engine, r->param[0], body, e) < 0 ? -1 : reply_empty(r, 200);
-}
-
-int api_volume_list(struct request *r, struct err *e)
-{
-	return reply_json(r, 200, json_pack("{s:[], s:n}", "Volumes", "Warnings"));
-}
-
-int api_volume_missing(struct request *r, struct err *e)
-{
-	return err_set(e, ERR_NOT_FOUND, 0, "get %.200s: no such volume", r->param[0]);
-}
-
-int api_volume_prune(struct request *r, struct err *e)
-{
-	return reply_json(r, 200, json_pack("{s:[], s:i}", "VolumesDeleted", "SpaceReclaimed", 0));
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/handlers.h"
 
-#define TEXT_VOLUMES "named volumes are not supported yet: use a bind mount"
 #define TEXT_FILES "copying files to or from a container is not supported yet"
 #define TEXT_EXPORT "exporting a container's file system is not supported yet"
 #define TEXT_CHANGES "listing the changes of a container's file system is not supported yet"
@@ -83,10 +82,10 @@ const struct route routes[] = {
 	{ "POST",   "/networks/{id}/disconnect",      24, 64 * KIB,  R_JSON,   api_network_disconnect },
 	{ "DELETE", "/networks/{id}",                 24, 0,         R_PLAIN,  api_network_remove },
 	{ "GET",    "/volumes",                       24, 0,         R_PLAIN,  api_volume_list },
-	{ "POST",   "/volumes/create",                24, 0,         R_PLAIN,  api_refuse_501, TEXT_VOLUMES },
+	{ "POST",   "/volumes/create",                24, 1 * MIB,   R_JSON,   api_volume_create },
 	{ "POST",   "/volumes/prune",                 25, 0,         R_PLAIN,  api_volume_prune },
-	{ "GET",    "/volumes/{name}",                24, 0,         R_PLAIN,  api_volume_missing },
-	{ "DELETE", "/volumes/{name}",                24, 0,         R_PLAIN,  api_volume_missing },
+	{ "GET",    "/volumes/{name}",                24, 0,         R_PLAIN,  api_volume_inspect },
+	{ "DELETE", "/volumes/{name}",                24, 0,         R_PLAIN,  api_volume_remove },
 
 	{ "GET",    "/swarm",                         24, 0,         R_PLAIN,  api_refuse_swarm },
 	{ "GET",    "/swarm/unlockkey",               24, 0,         R_PLAIN,  api_refuse_swarm },

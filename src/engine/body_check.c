@@ -101,8 +101,6 @@ static const struct {
 	const char *key, *what;
 } refused[] = {
 	{ "Links", "links (--link)" },
-	{ "VolumesFrom", "volumes of other containers (--volumes-from)" },
-	{ "VolumeDriver", "volume drivers (--volume-driver)" },
 	{ "StorageOpt", "storage options (--storage-opt)" },
 	{ "Devices", "host devices (--device)" },
 	{ "DeviceCgroupRules", "device rules (--device-cgroup-rule)" },

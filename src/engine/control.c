@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "engine/body.h"
 #include "engine/create.h"
+#include "engine/mount_points.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
 #include "engine/state.h"
@@ -278,7 +279,7 @@ json_t *engine_container_update(struct engine *g, const char *ref, const json_t 
 
 /* --- remove, prune ----------------------------------------------------------------------------------------------------- */
 
-int engine_container_remove(struct engine *g, const char *ref, bool force, bool volumes unused_arg, struct err *e)
+int engine_container_remove(struct engine *g, const char *ref, bool force, bool volumes, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
 	bool running;
@@ -308,8 +309,14 @@ int engine_container_remove(struct engine *g, const char *ref, bool force, bool 
 	else
 		run_unpark(g, c);
 	pthread_mutex_unlock(&c->op);
-	if (rc == 0)
-		return settle_remove(g, c, e);
+	if (rc == 0 && settle_remove(g, c, e) < 0)
+		return -1;
+	if (rc == 0) {
+		mounts_release(g, c);
+		if (volumes)
+			mounts_remove_anonymous(g, c);
+		return 0;
+	}
 	pthread_mutex_lock(&c->lock);
 	c->removing = false;
 	pthread_mutex_unlock(&c->lock);

@@ -13,13 +13,12 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/mount_points.h"
 #include "engine/networking.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
 
-#define VM_UID_BASE 1900000000u /* far from users, system accounts and usual subordinate ranges */
-#define VM_UID_COUNT 65536u
 #define NAME_ATTEMPTS 16
 
 /* Everything but Linux on this processor is refused; "windows" comes with the Windows personality. */
@@ -133,34 +132,6 @@ static int check_spec(struct container *c, struct err *e)
 	return spec ? 0 : -1;
 }
 
-/* -v makes a missing source directory, --mount refuses: as Docker does. */
-static int check_sources(struct container *c, struct err *e)
-{
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach(json_object_get(c->host, "Binds"), i, entry) {
-		autofree char *source = NULL;
-		autofree char *destination = NULL;
-		bool readonly;
-
-		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, e) < 0)
-			return -1;
-		if (access(source, F_OK) < 0 && io_mkdir_all(source, 0755, e) < 0)
-			return err_prefix(e, "error while creating mount source path '%s'", source);
-	}
-	json_array_foreach(json_object_get(c->host, "Mounts"), i, entry) {
-		json_t *type = json_member(entry, "Type"), *source = json_member(entry, "Source");
-
-		if (json_is_string(type) && strcmp(json_string_value(type), "bind") == 0 && json_is_string(source) &&
-		    access(json_string_value(source), F_OK) < 0)
-			return err_set(e, ERR_INVALID, 0,
-				       "invalid mount config for type \"bind\": bind source path does not exist: %s",
-				       json_string_value(source));
-	}
-	return 0;
-}
-
 /* Into the table under a name: the given one, or random ones until one is free. */
 static int take_name(struct engine *g, struct container *c, const char *name, struct err *e)
 {
@@ -189,7 +160,8 @@ static int make_durable(struct engine *g, struct container *c, const json_t *bod
 {
 	autofree char *dir = path_data(g, c->id, NULL);
 
-	if (net_create(g, c, body, e) == 0 && files_create(g, c, e) == 0 && record_insert(g->db, c, e) == 0)
+	if (mounts_prepare(g, c, e) == 0 && net_create(g, c, body, e) == 0 && files_create(g, c, e) == 0 &&
+	    record_insert(g->db, c, e) == 0)
 		return 0;
 	net_forget(g, c->id);
 	io_remove_tree(AT_FDCWD, dir, NULL);
@@ -227,8 +199,8 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    !isolation_choose(json_str(c->host, "Isolation", ""), g->isolation, g->client_machine, e) ||
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||
-	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 || check_spec(c, e) < 0 ||
-	    ports_check(c->host, e) < 0 || check_sources(c, e) < 0 || check_vm(g, c, e) < 0)
+	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 ||
+	    mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 || ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);
 	c->removing = true; /* nobody may touch it until its files and record are there */
@@ -236,6 +208,7 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 		return NULL;
 	if (make_durable(g, c, body, e) < 0) {
 		table_remove(g, c);
+		mounts_remove_anonymous(g, c);
 		return NULL;
 	}
 	pthread_mutex_lock(&c->lock);

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "engine/create.h"
 #include "engine/state.h"
+#include "volume/volume.h"
 
 /* An image is in use by every container made from it, running or not. */
 static json_t *image_users(void *arg, const char *image_id)
@@ -91,7 +92,10 @@ static int open_state(struct engine *g, struct err *e)
 	if (!g->db || record_schema(g->db, e) < 0)
 		return -1;
 	g->images = image_store_open(&images, g->db, e);
-	return g->images ? 0 : -1;
+	if (!g->images)
+		return -1;
+	g->volumes = volume_store_open(g->root, g->db, e);
+	return g->volumes ? 0 : -1;
 }
 
 static int open_threads(struct engine *g, struct err *e)
@@ -173,6 +177,7 @@ void engine_close(struct engine *g)
 	for (size_t i = 0; i < g->n_containers; i++)
 		record_put(g->containers[i]);
 	free(g->containers);
+	volume_store_close(g->volumes);
 	image_store_close(g->images);
 	db_close(g->db);
 	events_free(g->events);

@@ -112,6 +112,16 @@ json_t *engine_network_prune(struct engine *g, const json_t *filters, struct err
 int engine_network_connect(struct engine *g, const char *ref, const json_t *body, struct err *e) must_check;
 int engine_network_disconnect(struct engine *g, const char *ref, const json_t *body, struct err *e) must_check;
 
+/* --- volumes ------------------------------------------------------------------------------------------------- */
+json_t *engine_volume_create(struct engine *g, const json_t *body, struct err *e) must_check;
+json_t *engine_volume_inspect(struct engine *g, const char *name, struct err *e) must_check;
+json_t *engine_volume_list(struct engine *g, const json_t *filters, struct err *e) must_check;
+/* ERR_CONFLICT "remove NAME: volume is in use - [ID]". force: one that isn't there is no error. */
+int engine_volume_remove(struct engine *g, const char *name, bool force, struct err *e) must_check;
+json_t *engine_volume_prune(struct engine *g, const json_t *filters, struct err *e) must_check;
+/* All volumes with their UsageData. */
+json_t *engine_volume_usage(struct engine *g, struct err *e) must_check;
+
 /* --- system -------------------------------------------------------------------------------------------------- */
 json_t *engine_info(struct engine *g, struct err *e) must_check;       /* GET /info */
 json_t *engine_disk_usage(struct engine *g, struct err *e) must_check; /* GET /system/df */

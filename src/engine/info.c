@@ -153,10 +153,13 @@ json_t *engine_disk_usage(struct engine *g, struct err *e)
 {
 	autojson *images = image_disk_usage(g->images, e);
 	json_t *containers = images ? engine_container_list(g, true, 0, true, NULL, e) : NULL;
+	json_t *volumes = containers ? engine_volume_usage(g, e) : NULL;
 
-	if (!containers)
+	if (!volumes) {
+		json_decref(containers);
 		return NULL;
-	return json_pack("{s:I, s:O, s:o, s:[], s:[], s:i}", "LayersSize",
+	}
+	return json_pack("{s:I, s:O, s:o, s:o, s:[], s:i}", "LayersSize",
 			 (json_int_t)json_int(images, "LayersSize", 0), "Images", json_object_get(images, "Images"),
-			 "Containers", containers, "Volumes", "BuildCache", "BuilderSize", 0);
+			 "Containers", containers, "Volumes", volumes, "BuildCache", "BuilderSize", 0);
 }

@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/create.h"
+#include "engine/mount_points.h"
 #include "engine/spec.h"
 
 #define NO_TIME "0001-01-01T00:00:00Z"
@@ -37,40 +38,7 @@ static json_t *inspect_state(const struct container *c)
 
 json_t *inspect_mounts(const json_t *host)
 {
-	json_t *out = json_array(), *entry, *options;
-	const char *key;
-	size_t i;
-
-	json_array_foreach(json_object_get(host, "Binds"), i, entry) {
-		autofree char *source = NULL;
-		autofree char *destination = NULL;
-		bool readonly;
-
-		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, NULL) == 0)
-			json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", "bind", "Source",
-							     source, "Destination", destination, "Mode",
-							     readonly ? "ro" : "", "RW", !readonly, "Propagation",
-							     "rprivate"));
-	}
-	json_array_foreach(json_object_get(host, "Mounts"), i, entry) {
-		const char *type, *source, *target;
-		bool bind, readonly;
-
-		/* As the client spelled them: the case of the keys may differ. */
-		if (json_get_str(entry, "Type", "", &type, NULL) < 0 ||
-		    json_get_str(entry, "Source", "", &source, NULL) < 0 ||
-		    json_get_str(entry, "Target", "", &target, NULL) < 0 ||
-		    json_get_bool(entry, "ReadOnly", false, &readonly, NULL) < 0)
-			continue;
-		bind = strcmp(type, "bind") == 0;
-		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "Type", type, "Source",
-						     bind ? source : "", "Destination", target, "Mode", "", "RW",
-						     !readonly, "Propagation", bind ? "rprivate" : ""));
-	}
-	json_object_foreach(json_object_get(host, "Tmpfs"), key, options)
-		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:O, s:b, s:s}", "Type", "tmpfs", "Source", "",
-						     "Destination", key, "Mode", options, "RW", 1, "Propagation", ""));
-	return out;
+	return mounts_shown(host);
 }
 
 static json_t *graph_driver(struct engine *g, struct container *c)
@@ -138,6 +106,7 @@ static json_t *shown_host(const json_t *host)
 	autojson *spec = spec_make(&in, NULL);
 	json_t *linux_ = json_object_get(spec, "linux");
 
+	json_object_del(out, MOUNT_POINTS);
 	json_object_set(out, lists[0], json_object_get(linux_, "maskedPaths"));
 	json_object_set(out, lists[1], json_object_get(linux_, "readonlyPaths"));
 	return out;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/step.h"
+#include "engine/mount_points.h"
 #include "engine/state.h"
 #include "monitor/client.h"
 
@@ -51,7 +52,7 @@ static int run_bundle(void *arg, struct err *e)
 
 	if (unlink(old_exit) < 0 && errno != ENOENT)
 		return err_set(e, ERR_SYSTEM, errno, "remove %s", old_exit);
-	return files_bundle(r->g, r->c, &r->net, e);
+	return mounts_activate(r->g, r->c, e) < 0 ? -1 : files_bundle(r->g, r->c, &r->net, e);
 }
 
 static int run_spawn(void *arg, struct err *e)

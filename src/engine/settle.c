@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/mount_points.h"
 #include "engine/state.h"
 #include "monitor/client.h"
 
@@ -97,6 +98,8 @@ static void remove_automatically(struct engine *g, struct container *c)
 	pthread_mutex_unlock(&c->lock);
 	if (mine && settle_remove(g, c, &e) < 0)
 		log_error("remove container %.12s: %s", c->id, e.msg);
+	else if (mine)
+		mounts_remove_anonymous(g, c);
 }
 
 static long run_seconds(const struct container *c)
@@ -141,8 +144,10 @@ void settle_exit(struct engine *g, struct container *c, const json_t *record)
 		record_changed(c);
 	}
 	pthread_mutex_unlock(&c->lock);
-	if (was_running)
-		remove_automatically(g, c);
+	if (!was_running)
+		return;
+	mounts_release(g, c);
+	remove_automatically(g, c);
 }
 
 /* The monitor writes exit.json before it tells anybody; without one it was killed, and its container with it. */

@@ -37,13 +37,4 @@ int spec_cap_name(const char *text, char out[static 32]);
 /* "10m", "1.5g", "4096", "64kb" in bytes (powers of 1024): 0, or -1. */
 int spec_parse_size(const char *text, int64_t *bytes);
 
-/**
- * spec_parse_bind - "src:dst[:options]" of -v. Strings are heap copies in *source, *destination.
- *
- * @readonly  receives the option ro. Options known: ro rw z Z rprivate private rslave slave.
- * Returns 0; -1 with Docker's texts: ERR_INVALID "invalid volume specification: '...'"; a name instead of a path is
- * ERR_UNSUPPORTED (named volumes).
- */
-int spec_parse_bind(const char *text, char **source, char **destination, bool *readonly, struct err *e) must_check;
-
 #endif

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/mount_points.h"
 #include "engine/spec.h"
 #include "engine/spec_parts.h"
 
@@ -166,55 +167,6 @@ int spec_parse_size(const char *text, int64_t *bytes)
 	return 0;
 }
 
-static int bind_option(const char *option, bool *readonly)
-{
-	static const char *const ignored[] = { "rw",    "z",      "Z",          "rprivate", "private",  "rslave",
-					       "slave", "nocopy", "consistent", "cached",   "delegated" };
-
-	if (strcmp(option, "ro") == 0 || strcmp(option, "readonly") == 0) {
-		*readonly = true;
-		return 0;
-	}
-	for (size_t i = 0; i < array_len(ignored); i++) {
-		if (strcmp(option, ignored[i]) == 0)
-			return 0;
-	}
-	return -1;
-}
-
-int spec_parse_bind(const char *text, char **source, char **destination, bool *readonly, struct err *e)
-{
-	autofree char *copy = xstrdup(text);
-	char *rest = copy, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":"), *options = rest, *option;
-
-	*readonly = false;
-	if (!src || !*src || !dst || !*dst || (options && strchr(options, ':')))
-		return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", text);
-	if (*dst != '/' || strcmp(dst, "/") == 0)
-		return err_set(e, ERR_INVALID, 0,
-			       *dst == '/'
-				       ? "invalid volume specification: '%s': invalid mount config for type \"bind\": "
-					 "invalid specification: destination can't be '/'"
-				       : "invalid volume specification: '%s': mount path must be absolute",
-			       text);
-	if (*src != '/')
-		return err_set(e, ERR_UNSUPPORTED, 0, "named volumes (-v %s): not supported yet by Silo", text);
-	while ((option = strsep(&options, ","))) {
-		if (*option && bind_option(option, readonly) < 0)
-			return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s': invalid mode: %s", text,
-				       option);
-	}
-	*source = xstrdup(src);
-	*destination = xstrdup(dst);
-	return 0;
-}
-
-static json_t *bind_mount(const char *source, const char *destination, bool readonly)
-{
-	return json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "destination", destination, "type", "bind", "source", source,
-			 "options", "rbind", readonly ? "ro" : "rw", "rprivate");
-}
-
 static json_t *tmpfs_mount(const char *destination, const char *options)
 {
 	json_t *list = json_pack("[s, s, s]", "noexec", "nosuid", "nodev");
@@ -227,31 +179,6 @@ static json_t *tmpfs_mount(const char *destination, const char *options)
 	}
 	return json_pack("{s:s, s:s, s:s, s:o}", "destination", destination, "type", "tmpfs", "source", "tmpfs",
 			 "options", list);
-}
-
-static int no_binds_in_vm(const struct spec_input *in, struct err *e)
-{
-	if (!in->hyperv)
-		return 0;
-	return err_set(e, ERR_UNSUPPORTED, 0, "bind mounts: not supported yet by Silo with hyperv isolation");
-}
-
-static int add_binds(const struct spec_input *in, json_t *list, struct err *e)
-{
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach(json_object_get(in->host, "Binds"), i, entry) {
-		autofree char *source = NULL;
-		autofree char *destination = NULL;
-		bool readonly;
-
-		if (spec_parse_bind(json_string_value(entry), &source, &destination, &readonly, e) < 0 ||
-		    no_binds_in_vm(in, e) < 0)
-			return -1;
-		json_array_append_new(list, bind_mount(source, destination, readonly));
-	}
-	return 0;
 }
 
 static int add_tmpfs(const struct spec_input *in, json_t *list, struct err *e)
@@ -268,55 +195,35 @@ static int add_tmpfs(const struct spec_input *in, json_t *list, struct err *e)
 	return 0;
 }
 
-static json_t *tmpfs_of_mount(const json_t *mount, const char *target)
+/* Read-only holds for what is mounted below, too, as far as nobody asked for less. */
+static json_t *bind_of_point(const json_t *point)
 {
-	const json_t *options = json_member(mount, "TmpfsOptions");
-	int64_t size = json_int(options, "SizeBytes", 0), mode = json_int(options, "Mode", 0);
-	char text[64] = "";
+	bool readonly = !json_bool(point, "RW", true), plain = json_bool(point, "plain_ro", false);
+	bool flat = json_bool(point, "nonrecursive", false);
+	const char *propagation = json_str(point, "Propagation", "");
+	json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "destination", json_str(point, "Destination", ""), "type",
+				  "bind", "source", json_str(point, "Source", ""), "options", flat ? "bind" : "rbind",
+				  readonly ? "ro" : "rw", *propagation ? propagation : "rprivate");
 
-	if (size > 0)
-		snprintf(text, sizeof(text), "size=%lld", (long long)size);
-	if (mode > 0)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), ",mode=%llo", (unsigned long long)mode);
-	return tmpfs_mount(target, text);
+	if (readonly && !flat && !plain)
+		json_array_append_new(json_object_get(mount, "options"), json_string("rro"));
+	if (json_object_get(point, "subpath"))
+		json_object_set(mount, "subpath", json_object_get(point, "subpath"));
+	return mount;
 }
 
-static int add_mounts(const struct spec_input *in, json_t *list, struct err *e)
+static void add_points(const struct spec_input *in, json_t *list)
 {
-	json_t *mount;
+	json_t *point;
 	size_t i;
 
-	json_array_foreach(json_object_get(in->host, "Mounts"), i, mount) {
-		const char *type, *source, *target;
-		bool readonly;
-
-		if (json_get_str(mount, "Type", "", &type, e) < 0 ||
-		    json_get_str(mount, "Source", "", &source, e) < 0 ||
-		    json_get_str(mount, "Target", "", &target, e) < 0 ||
-		    json_get_bool(mount, "ReadOnly", false, &readonly, e) < 0)
-			return -1;
-		if (*target != '/' || strcmp(target, "/") == 0)
-			return err_set(e, ERR_INVALID, 0,
-				       "invalid mount config for type \"%s\": invalid mount path: '%s' mount path must "
-				       "be absolute",
-				       type, target);
-		if (strcmp(type, "tmpfs") == 0) {
-			json_array_append_new(list, tmpfs_of_mount(mount, target));
-		} else if (strcmp(type, "bind") == 0) {
-			if (*source != '/')
-				return err_set(
-					e, ERR_INVALID, 0,
-					"invalid mount config for type \"bind\": invalid mount path: '%s' mount path "
-					"must be absolute",
-					source);
-			if (no_binds_in_vm(in, e) < 0)
-				return -1;
-			json_array_append_new(list, bind_mount(source, target, readonly));
-		} else {
-			return err_set(e, ERR_UNSUPPORTED, 0, "mounts of type \"%s\": not supported yet by Silo", type);
-		}
+	json_array_foreach(json_object_get(in->host, MOUNT_POINTS), i, point) {
+		if (strcmp(json_str(point, "Type", ""), "tmpfs") == 0)
+			json_array_append_new(list, tmpfs_mount(json_str(point, "Destination", ""),
+								json_str(point, "options", "")));
+		else
+			json_array_append_new(list, bind_of_point(point));
 	}
-	return 0;
 }
 
 static size_t depth(const json_t *mount)
@@ -347,7 +254,8 @@ json_t *spec_user_mounts(const struct spec_input *in, struct err *e)
 {
 	autojson *list = json_array();
 
-	if (add_tmpfs(in, list, e) < 0 || add_binds(in, list, e) < 0 || add_mounts(in, list, e) < 0)
+	if (add_tmpfs(in, list, e) < 0)
 		return NULL;
+	add_points(in, list);
 	return sort_by_depth(list);
 }

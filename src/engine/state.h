@@ -24,6 +24,7 @@ struct engine {
 	char id[40];    /* GET /info */
 	struct db *db;
 	struct image_store *images;
+	struct volume_store *volumes;
 	struct events *events;
 	struct watcher *watcher;
 	struct reaper *reaper;

@@ -55,6 +55,7 @@ struct oci_process {
 struct oci_mount {
 	const char *destination; /* absolute, not cleaned */
 	const char *type;        /* NULL = bind */
+	const char *subpath;     /* bind: below the source and never outside it (our extension); or NULL */
 	const char *source;      /* NULL = none */
 	const char **options;
 	size_t n_options;

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "engine/body.h"
+#include "engine/mount_points.h"
 #include "engine/spec.h"
 
 static json_t *parse(const char *text)
@@ -203,27 +204,45 @@ static void resources(void **state)
 static void binds(void **state)
 {
 	static const struct {
-		const char *text;
-		bool ok, readonly;
-		enum err_kind kind;
+		const char *text, *type, *source, *destination;
+		bool readonly;
+		const char *msg;
 	} cases[] = {
-		{ "/a:/b", true, false, 0 },	  { "/a:/b:ro", true, true, 0 },
-		{ "/a:/b:rw,z", true, false, 0 }, { "/a:/b:zz", false, false, ERR_INVALID },
-		{ "/a", false, false, ERR_INVALID }, { "/a:b", false, false, ERR_INVALID },
-		{ "/a:/", false, false, ERR_INVALID }, { "name:/b", false, false, ERR_UNSUPPORTED },
-		{ ":/b", false, false, ERR_INVALID }, { "/a:/b:ro:x", false, false, ERR_INVALID },
+		{ "/a:/b", "bind", "/a", "/b", false, NULL },
+		{ "/a/../c/:/b//x/:ro", "bind", "/c", "/b/x", true, NULL },
+		{ "/a:/b:rw,z", "bind", "/a", "/b", false, NULL },
+		{ "name:/b:nocopy", "volume", "", "/b", false, NULL },
+		{ "/b", "volume", "", "/b", false, NULL },
+		{ "/a:/b:zz", NULL, NULL, NULL, false, "invalid mode: zz" },
+		{ "/a:/b:ro,rw", NULL, NULL, NULL, false, "invalid mode: ro,rw" },
+		{ "/a:ro", NULL, NULL, NULL, false, "invalid volume specification: '/a:ro'" },
+		{ "/a:b", NULL, NULL, NULL, false,
+		  "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' "
+		  "mount path must be absolute" },
+		{ "/a:/", NULL, NULL, NULL, false,
+		  "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: "
+		  "destination can't be '/'" },
+		{ ":/b", NULL, NULL, NULL, false, "invalid volume specification: ':/b'" },
+		{ "/a:/b:ro:x", NULL, NULL, NULL, false, "invalid volume specification: '/a:/b:ro:x'" },
+		{ "na:/b:rshared", NULL, NULL, NULL, false,
+		  "invalid volume specification: 'na:/b:rshared': invalid mode: rshared" },
 	};
 
 	for (size_t i = 0; i < array_len(cases); i++) {
-		autofree char *source = NULL;
-		autofree char *destination = NULL;
-		bool readonly = false;
 		struct err e = { 0 };
-		int rc = spec_parse_bind(cases[i].text, &source, &destination, &readonly, &e);
+		autojson *point = mount_parse_bind(cases[i].text, "", &e);
 
-		assert_int_equal(rc, cases[i].ok ? 0 : -1);
-		assert_int_equal(e.kind, cases[i].kind);
-		assert_int_equal(readonly, cases[i].readonly);
+		if (cases[i].msg) {
+			assert_null(point);
+			assert_int_equal(e.kind, ERR_INVALID);
+			assert_string_equal(e.msg, cases[i].msg);
+			continue;
+		}
+		assert_non_null(point);
+		assert_string_equal(json_str(point, "Type", ""), cases[i].type);
+		assert_string_equal(json_str(point, "Source", ""), cases[i].source);
+		assert_string_equal(json_str(point, "Destination", ""), cases[i].destination);
+		assert_int_equal(json_bool(point, "RW", true), !cases[i].readonly);
 	}
 }
 

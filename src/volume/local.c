@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "volume/local.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "volume/volume.h"
+
+static const struct {
+	const char *word;
+	unsigned long set, clear;
+} flag_words[] = {
+	{ "defaults", 0, 0 },
+	{ "ro", MS_RDONLY, 0 },
+	{ "rw", 0, MS_RDONLY },
+	{ "bind", MS_BIND, 0 },
+	{ "rbind", MS_BIND | MS_REC, 0 },
+	{ "nosuid", MS_NOSUID, 0 },
+	{ "suid", 0, MS_NOSUID },
+	{ "nodev", MS_NODEV, 0 },
+	{ "dev", 0, MS_NODEV },
+	{ "noexec", MS_NOEXEC, 0 },
+	{ "exec", 0, MS_NOEXEC },
+	{ "sync", MS_SYNCHRONOUS, 0 },
+	{ "async", 0, MS_SYNCHRONOUS },
+	{ "noatime", MS_NOATIME, 0 },
+	{ "nodiratime", MS_NODIRATIME, 0 },
+	{ "relatime", MS_RELATIME, 0 },
+	{ "strictatime", MS_STRICTATIME, 0 },
+};
+
+int volume_check_options(const json_t *options, struct err *e)
+{
+	static const char *const known[] = { "type", "o", "device" };
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)options, key, value) {
+		bool found = false;
+
+		for (size_t i = 0; i < array_len(known); i++)
+			found |= strcmp(known[i], key) == 0;
+		if (!found)
+			return err_set(e, ERR_INVALID, 0, "invalid option: \"%.100s\"", key);
+		if (!json_is_string(value))
+			return err_set(e, ERR_INVALID, 0, "invalid option: \"%.100s\": expected string", key);
+	}
+	if (!json_object_size(options))
+		return 0;
+	if (!*json_str(options, "device", ""))
+		return err_set(e, ERR_INVALID, 0, "missing required option: \"device\"");
+	if (!*json_str(options, "type", "") && !strstr(json_str(options, "o", ""), "bind"))
+		return err_set(e, ERR_INVALID, 0, "missing required option: \"type\"");
+	return 0;
+}
+
+/* Words that are flags go into *flags, the rest is the file system's. */
+static void sort_options(const char *o, unsigned long *flags, struct str *data)
+{
+	autofree char *copy = xstrdup(o);
+	char *rest = copy, *word;
+
+	while ((word = strsep(&rest, ","))) {
+		size_t i;
+
+		for (i = 0; i < array_len(flag_words) && strcmp(flag_words[i].word, word) != 0; i++)
+			;
+		if (i < array_len(flag_words))
+			*flags = (*flags | flag_words[i].set) & ~flag_words[i].clear;
+		else if (*word)
+			str_printf(data, "%s%s", data->len ? "," : "", word);
+	}
+}
+
+int local_mount(const json_t *options, const char *path, struct err *e)
+{
+	const char *device = json_str(options, "device", ""), *type = json_str(options, "type", "");
+	unsigned long flags = 0;
+	autostr data;
+
+	str_init(&data, 4000);
+	sort_options(json_str(options, "o", ""), &flags, &data);
+	if (data.full)
+		return err_set(e, ERR_LIMIT, 0, "failed to mount local volume: options are too long");
+	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0)
+		return err_set(e, ERR_SYSTEM, errno, "failed to mount local volume: mount %s:%s, flags: 0x%lx%s%s", device,
+			       path, flags, data.len ? ", data: " : "", data.s ? data.s : "");
+	/* A bind takes attributes in a second call only. */
+	if (flags & MS_BIND && flags & ~(unsigned long)(MS_BIND | MS_REC) &&
+	    mount(NULL, path, NULL, flags | MS_REMOUNT, NULL) < 0) {
+		err_set(e, ERR_SYSTEM, errno, "failed to mount local volume: remount %s", path);
+		umount2(path, MNT_DETACH);
+		return -1;
+	}
+	return 0;
+}
