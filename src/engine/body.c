@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/health.h"
 
 enum type { STR, INT, BOOL, STRINGS, STRMAP, SETMAP, OBJECT, ARRAY };
 enum absent { OMIT, ZERO, NUL, EMPTY }; /* how inspect shows a key that wasn't given */
@@ -295,7 +296,8 @@ void body_merge_image(json_t *config, const json_t *image)
 {
 	static const char *const texts[] = { "User", "WorkingDir", "StopSignal" };
 	static const char *const maps[] = { "Labels", "ExposedPorts", "Volumes" };
-	static const char *const plain[] = { "Healthcheck", "Shell" };
+	static const char *const plain[] = { "Shell" };
+	json_t *health = health_merge(json_object_get(config, "Healthcheck"), json_object_get(image, "Healthcheck"));
 
 	for (size_t i = 0; i < array_len(texts); i++) {
 		const char *value = json_str(image, texts[i], "");
@@ -309,6 +311,8 @@ void body_merge_image(json_t *config, const json_t *image)
 		if (is_empty(json_object_get(config, plain[i])) && !is_empty(json_object_get(image, plain[i])))
 			json_object_set(config, plain[i], json_object_get(image, plain[i]));
 	}
+	if (health)
+		json_object_set_new(config, "Healthcheck", health);
 	merge_env(config, image);
 	/* An entrypoint of the request's own also drops the image's arguments. [""] = no entrypoint. */
 	if (is_empty(json_object_get(config, "Entrypoint"))) {

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/health.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
 
@@ -93,7 +94,7 @@ int body_check_config(const json_t *config, struct err *e)
 		if (!body_is_port(key))
 			return err_set(e, ERR_INVALID, 0, "invalid port specification: \"%s\"", key);
 	}
-	return check_env(json_object_get(config, "Env"), e);
+	return check_env(json_object_get(config, "Env"), e) < 0 ? -1 : health_check_config(config, e);
 }
 
 /* Given and not there yet: refused with this text. */
@@ -365,7 +366,8 @@ int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct er
 		return -1;
 	if (check_network(host, hyperv, e) < 0)
 		return -1;
-	if (strcmp(json_str(json_object_get(host, "RestartPolicy"), "Name", "no"), "no") != 0)
-		json_array_append_new(warnings, json_string("The restart policy is stored but not applied yet."));
+	if (json_bool(host, "OomKillDisable", false) && json_int(host, "Memory", 0) <= 0)
+		json_array_append_new(warnings, json_string("OOM killer is disabled for the container, but no memory limit is "
+							    "set, this can result in the system running out of resources."));
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "engine/body.h"
 #include "engine/create.h"
 #include "engine/mount_points.h"
+#include "engine/restart.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
 #include "engine/state.h"
@@ -38,8 +39,12 @@ static int start_locked(struct engine *g, struct container *c, const char *ref, 
 	pthread_mutex_lock(&c->op);
 	if (c->removing)
 		err_set(e, ERR_CONFLICT, 0, "container is marked for removal and cannot be started");
-	else if (check(c, ref, DO_START, &to, e) == 0)
+	else if (check(c, ref, DO_START, &to, e) == 0) {
+		pthread_mutex_lock(&c->lock);
+		c->restart_count = c->backoff_ms = 0;
+		pthread_mutex_unlock(&c->lock);
 		rc = run_start(g, c, e);
+	}
 	pthread_mutex_unlock(&c->op);
 	return rc;
 }
@@ -90,6 +95,10 @@ static int stop(struct engine *g, struct container *c, const char *ref, const ch
 
 	if (signo < 0 || check(c, ref, DO_STOP, &to, e) < 0)
 		return -1;
+	if (to == LIFE_EXITED && restart_cancel(g, c)) {
+		container_event(g, c, "stop", NULL);
+		return 0;
+	}
 	if (container_halt(g, c, signo, stop_timeout(c, timeout_s), e) < 0)
 		return err_prefix(e, "cannot stop container: %s", ref);
 	container_event(g, c, "stop", NULL);
@@ -117,6 +126,15 @@ int engine_container_restart(struct engine *g, const char *ref, const char *sign
 	return 0;
 }
 
+/* A signal by which the user wants it to end: as Docker, any when the container has none of its own. */
+static bool is_stop_signal(struct container *c, int signo)
+{
+	autojson *config = record_config(c);
+	const char *own = json_str(config, "StopSignal", "");
+
+	return !*own || signal_parse(own, SIGTERM, NULL) == signo;
+}
+
 int engine_container_kill(struct engine *g, const char *ref, const char *signal, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
@@ -130,9 +148,16 @@ int engine_container_kill(struct engine *g, const char *ref, const char *signal,
 	signo = signal_parse(signal, SIGKILL, e);
 	if (signo < 0 || check(c, ref, DO_KILL, &to, e) < 0)
 		return -1;
+	if (to == LIFE_EXITED && restart_cancel(g, c))
+		return 0;
 	if (signo == SIGKILL)
 		return container_halt(g, c, SIGKILL, 0, e) < 0 ? err_prefix(e, "cannot kill container: %s", ref) : 0;
 	dir = path_run(g, c->id, NULL);
+	if (is_stop_signal(c, signo)) {
+		pthread_mutex_lock(&c->lock);
+		c->stop_wanted = true;
+		pthread_mutex_unlock(&c->lock);
+	}
 	snprintf(text, sizeof(text), "%d", signo);
 	container_event(g, c, "kill", "signal", text, NULL);
 	if (monitor_signal(dir, NULL, signo, false, e) < 0) {
@@ -292,7 +317,7 @@ int engine_container_remove(struct engine *g, const char *ref, bool force, bool 
 	running = !container_has_ended(c, NULL);
 	if (c->removing)
 		rc = err_set(e, ERR_CONFLICT, 0, "removal of container %s is already in progress", ref);
-	else if (!running || !force)
+	else if ((!running && c->state != LIFE_RESTARTING) || !force)
 		rc = lifecycle_next(c->state, DO_REMOVE, ref, c->id, c->name, &to, e);
 	if (rc == 0)
 		c->removing = true;
@@ -374,7 +399,7 @@ static bool wait_over(const struct container *c, const void *arg)
 	case REMOVED:
 		return c->removed;
 	default:
-		return container_has_ended(c, NULL);
+		return container_has_ended(c, NULL) && c->state != LIFE_RESTARTING;
 	}
 }
 

@@ -14,6 +14,8 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/create.h"
+#include "engine/health.h"
+#include "engine/restart.h"
 #include "engine/state.h"
 #include "volume/volume.h"
 
@@ -103,6 +105,12 @@ static int open_threads(struct engine *g, struct err *e)
 	g->reaper = reaper_new(g, e);
 	if (!g->reaper)
 		return -1;
+	g->restarter = restarter_new(g, e);
+	if (!g->restarter)
+		return -1;
+	g->health = health_new(g, e);
+	if (!g->health)
+		return -1;
 	g->watcher = watcher_new(g, e);
 	if (!g->watcher)
 		return -1;
@@ -171,7 +179,10 @@ void engine_close(struct engine *g)
 	g->closing = true;
 	events_close(g->events);
 	preparer_free(g->preparer);
+	restarter_stop(g->restarter);
+	health_free(g->health);
 	watcher_free(g->watcher);
+	restarter_free(g->restarter);
 	reaper_free(g->reaper);
 	networking_close(g);
 	for (size_t i = 0; i < g->n_containers; i++)

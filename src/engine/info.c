@@ -28,7 +28,7 @@ static void set_counts(struct engine *g, json_t *out)
 	}
 	table_free_list(all);
 	json_object_set_new(out, "Containers", json_integer(total));
-	json_object_set_new(out, "ContainersRunning", json_integer(n[LIFE_RUNNING]));
+	json_object_set_new(out, "ContainersRunning", json_integer(n[LIFE_RUNNING] + n[LIFE_RESTARTING]));
 	json_object_set_new(out, "ContainersPaused", json_integer(n[LIFE_PAUSED]));
 	json_object_set_new(out, "ContainersStopped", json_integer(n[LIFE_CREATED] + n[LIFE_EXITED] + n[LIFE_DEAD]));
 	json_object_set_new(out, "Images", json_integer((json_int_t)json_array_size(images)));

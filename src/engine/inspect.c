@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/create.h"
+#include "engine/health.h"
 #include "engine/mount_points.h"
 #include "engine/spec.h"
 
@@ -26,10 +27,11 @@ static const char *time_or_zero(const char *t)
 /* c->lock held. */
 static json_t *inspect_state(const struct container *c)
 {
-	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+	bool restarting = c->state == LIFE_RESTARTING;
+	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED || restarting;
 
 	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", lifecycle_name(c->state),
-			 "Running", running, "Paused", c->state == LIFE_PAUSED, "Restarting", 0, "OOMKilled",
+			 "Running", running, "Paused", c->state == LIFE_PAUSED, "Restarting", restarting, "OOMKilled",
 			 c->oom_killed, "Dead", c->state == LIFE_DEAD, "Pid",
 			 c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode", c->exit_code, "Error",
 			 c->error ? c->error : "", "StartedAt", time_or_zero(c->started_at), "FinishedAt",
@@ -126,6 +128,8 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 	set_command(out, config);
 	pthread_mutex_lock(&c->lock);
 	json_object_set_new(out, "State", inspect_state(c));
+	if (c->health)
+		json_object_set_new(json_object_get(out, "State"), "Health", json_deep_copy(c->health));
 	json_object_set_new(out, "Name", json_sprintf("/%s", c->name));
 	json_object_set_new(out, "RestartCount", json_integer(c->restart_count));
 	json_object_set_new(out, "ExecIDs", exec_ids(c));

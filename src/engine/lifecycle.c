@@ -18,6 +18,8 @@ enum refusal {
 	NOT_PAUSED,
 	REMOVE_RUNNING,
 	REMOVE_PAUSED,
+	REMOVE_RESTARTING,
+	WAIT_RESTARTING,
 	EXEC_PAUSED,
 	ATTACH_PAUSED,
 	IS_DEAD,
@@ -40,6 +42,9 @@ static const struct {
 					   "container before removing or force remove" },
 	[REMOVE_PAUSED] = { ERR_CONFLICT,
 			    "cannot remove container \"/{name}\": container is paused and must be unpaused first" },
+	[REMOVE_RESTARTING] = { ERR_CONFLICT, "cannot remove container \"/{name}\": container is restarting: stop the "
+					      "container before removing or force remove" },
+	[WAIT_RESTARTING] = { ERR_CONFLICT, "Container {id} is restarting, wait until the container is running" },
 	[EXEC_PAUSED] = { ERR_CONFLICT, "Container {id} is paused, unpause the container before exec" },
 	[ATTACH_PAUSED] = { ERR_CONFLICT, "container {ref} is paused, unpause the container before attach" },
 	[IS_DEAD] = { ERR_CONFLICT, "container {id} is marked for removal" },
@@ -70,6 +75,12 @@ static const struct {
 		[DO_PAUSE] = NO(ALREADY_PAUSED),   [DO_UNPAUSE] = TO(LIFE_RUNNING),  [DO_REMOVE] = NO(REMOVE_PAUSED),
 		[DO_EXEC] = NO(EXEC_PAUSED),       [DO_ATTACH] = NO(ATTACH_PAUSED),  [DO_TOP] = TO(LIFE_PAUSED),
 		[DO_RESIZE] = TO(LIFE_PAUSED),     [DO_RENAME] = TO(LIFE_PAUSED),    [IT_EXITED] = TO(LIFE_EXITED),
+	},
+	[LIFE_RESTARTING] = {
+		[DO_START] = NO(ALREADY_STARTED),  [DO_STOP] = TO(LIFE_EXITED),      [DO_KILL] = TO(LIFE_EXITED),
+		[DO_PAUSE] = NO(WAIT_RESTARTING),  [DO_UNPAUSE] = NO(NOT_PAUSED),    [DO_REMOVE] = NO(REMOVE_RESTARTING),
+		[DO_EXEC] = NO(WAIT_RESTARTING),   [DO_ATTACH] = NO(WAIT_RESTARTING), [DO_TOP] = NO(WAIT_RESTARTING),
+		[DO_RESIZE] = NO(NOT_RUNNING),     [DO_RENAME] = TO(LIFE_RESTARTING), [IT_EXITED] = NO(IMPOSSIBLE),
 	},
 	[LIFE_EXITED] = {
 		[DO_START] = TO(LIFE_RUNNING),     [DO_STOP] = NO(ALREADY_STOPPED),  [DO_KILL] = NO(KILL_STOPPED),
@@ -123,7 +134,7 @@ int lifecycle_next(enum life from, enum life_event event, const char *ref, const
 
 static const char *const life_names[] = {
 	[LIFE_CREATED] = "created", [LIFE_RUNNING] = "running", [LIFE_PAUSED] = "paused",
-	[LIFE_EXITED] = "exited",   [LIFE_DEAD] = "dead",
+	[LIFE_RESTARTING] = "restarting", [LIFE_EXITED] = "exited", [LIFE_DEAD] = "dead",
 };
 
 const char *lifecycle_name(enum life state)

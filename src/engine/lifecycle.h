@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_PAUSED, LIFE_EXITED, LIFE_DEAD, LIFE_N };
+enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_PAUSED, LIFE_RESTARTING, LIFE_EXITED, LIFE_DEAD, LIFE_N };
 
 enum life_event {
 	DO_START,
@@ -33,7 +33,7 @@ enum life_event {
 int lifecycle_next(enum life from, enum life_event event, const char *ref, const char *id, const char *name,
 		   enum life *to, struct err *e) must_check;
 
-/* "created", "running", "paused", "exited", "dead": as Docker's State.Status, and back (LIFE_DEAD for another text). */
+/* "created", "running", "paused", "restarting", "exited", "dead": as Docker's State.Status, and back (LIFE_DEAD for another text). */
 const char *lifecycle_name(enum life state);
 enum life lifecycle_parse(const char *name);
 

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "engine/create.h"
 #include "engine/filter.h"
+#include "engine/health.h"
 #include "engine/inspect.h"
 #include "engine/spec.h"
 #include "image/filter.h"
@@ -53,6 +54,9 @@ void status_text(enum life state, int exit_code, int64_t started, int64_t finish
 		break;
 	case LIFE_PAUSED:
 		snprintf(out, 80, "Up %s (Paused)", up);
+		break;
+	case LIFE_RESTARTING:
+		snprintf(out, 80, "Restarting (%d) %s ago", exit_code, ago);
 		break;
 	case LIFE_EXITED:
 		snprintf(out, 80, "Exited (%d) %s ago", exit_code, ago);
@@ -222,7 +226,7 @@ static bool isolation_matches(const json_t *f, const char *isolation)
 /* c->lock held. */
 static bool state_matches(const struct listing *l, const struct container *c)
 {
-	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED || c->state == LIFE_RESTARTING;
 	char code[16];
 
 	snprintf(code, sizeof(code), "%d", c->exit_code);
@@ -230,7 +234,8 @@ static bool state_matches(const struct listing *l, const struct container *c)
 		return false;
 	if (filters_has(l->f, "exited") && (c->state != LIFE_EXITED || !filters_exact(l->f, "exited", code)))
 		return false;
-	return filters_exact(l->f, "status", lifecycle_name(c->state)) && name_matches(l->f, c->name);
+	return filters_exact(l->f, "status", lifecycle_name(c->state)) && filters_exact(l->f, "health", health_status(c)) &&
+	       name_matches(l->f, c->name);
 }
 
 static bool included(const struct listing *l, struct container *c, const json_t *config, const json_t *host)
@@ -244,7 +249,7 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	       filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
 	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) &&
-	       filters_exact(l->f, "health", "none") && network_matches(l, c, host) && volume_matches(l->f, host) &&
+	       network_matches(l, c, host) && volume_matches(l->f, host) &&
 	       expose_matches(l->f, config) && !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
 }
 
@@ -281,6 +286,15 @@ static const char *shown_image(struct engine *g, const struct container *c, cons
 	return image_resolve(g->images, ref, id, NULL) == 0 && strcmp(id, c->image_id) == 0 ? ref : c->image_id;
 }
 
+/* "Up 3 seconds (health: starting)" */
+static void add_health(const struct container *c, char status[static 80])
+{
+	const char *health = health_status(c);
+	size_t n = strlen(status);
+
+	snprintf(status + n, 80 - n, " (%s%s)", strcmp(health, "starting") == 0 ? "health: " : "", health);
+}
+
 static json_t *summary(const struct listing *l, struct container *c, const json_t *config, const json_t *host)
 {
 	autofree char *command = command_text(config);
@@ -295,6 +309,8 @@ static json_t *summary(const struct listing *l, struct container *c, const json_
 	pthread_mutex_lock(&c->lock);
 	status_text(c->state, c->exit_code, seconds_of(c->started_at), seconds_of(c->finished_at), time_now().tv_sec,
 		    status);
+	if (c->health && c->state == LIFE_RUNNING)
+		add_health(c, status);
 	json_object_set_new(out, "Names", json_pack("[o]", json_sprintf("/%s", c->name)));
 	json_object_set_new(out, "State", json_string(lifecycle_name(c->state)));
 	pthread_mutex_unlock(&c->lock);

@@ -69,6 +69,7 @@ void record_put(struct container *c)
 	close_fd(&c->parked.pidfd);
 	json_decref(c->config);
 	json_decref(c->host);
+	json_decref(c->health);
 	free(c->name);
 	free(c->error);
 	pthread_cond_destroy(&c->changed);
@@ -134,6 +135,9 @@ static char *state_text(struct container *c)
 				"exit_code", c->exit_code, "restart_count", c->restart_count, "oom_killed",
 				c->oom_killed, "stop_wanted", c->stop_wanted, "error", c->error ? c->error : "",
 				"started_at", c->started_at, "finished_at", c->finished_at);
+
+	if (c->health)
+		json_object_set(j, "health", c->health);
 
 	return json_text(j);
 }
@@ -211,6 +215,7 @@ static void parse_state(struct container *c, const json_t *state)
 	c->oom_killed = json_bool(state, "oom_killed", false);
 	c->stop_wanted = json_bool(state, "stop_wanted", false);
 	c->error = xstrdup(json_str(state, "error", ""));
+	c->health = json_is_object(json_object_get(state, "health")) ? json_deep_copy(json_object_get(state, "health")) : NULL;
 	snprintf(c->started_at, sizeof(c->started_at), "%s", json_str(state, "started_at", ""));
 	snprintf(c->finished_at, sizeof(c->finished_at), "%s", json_str(state, "finished_at", ""));
 }

@@ -77,8 +77,10 @@ struct container {
 	pid_t pid, sandbox_pid;
 	int exit_code;
 	int restart_count;
+	int backoff_ms; /* before the last restart by the policy; 0 = none yet */
 	uint64_t exits; /* how often it has ended, for wait next-exit */
 	char *error;
+	json_t *health; /* State.Health, or NULL = no checks; changed in place, under lock */
 	char started_at[TIME_TEXT_MAX], finished_at[TIME_TEXT_MAX]; /* "" = never */
 	struct waiting_client *waiting;
 	struct waker *wakers;

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/health.h"
+#include "engine/restart.h"
 #include "engine/state.h"
 #include "monitor/client.h"
 
@@ -75,6 +77,7 @@ static void recover_one(struct engine *g, struct container *c)
 			log_warn("container %.12s: %s", c->id, e.msg);
 	} else if (sock >= 0) {
 		take_state(g, c, state);
+		health_watch(g, c, false);
 	}
 	if (sock >= 0 && watcher_add(g->watcher, c, sock, -1, &e) < 0)
 		log_error("container %.12s: %s", c->id, e.msg);
@@ -178,6 +181,8 @@ int recover_all(struct engine *g, struct err *e)
 	all = table_all(g);
 	for (size_t i = 0; all[i]; i++)
 		recover_one(g, all[i]);
+	for (size_t i = 0; all[i]; i++)
+		restart_at_open(g, all[i]);
 	table_free_list(all);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/step.h"
+#include "engine/health.h"
 #include "engine/mount_points.h"
 #include "engine/state.h"
 #include "monitor/client.h"
@@ -254,6 +255,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		net_started(g, c);
 		set_running(&r);
 		container_event(g, c, "start", NULL);
+		health_watch(g, c, true);
 	} else {
 		give_up(&r);
 		set_failed(&r, e);

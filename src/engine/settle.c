@@ -15,6 +15,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/mount_points.h"
+#include "engine/restart.h"
 #include "engine/state.h"
 #include "monitor/client.h"
 
@@ -134,6 +135,7 @@ void settle_exit(struct engine *g, struct container *c, const json_t *record)
 		c->pid = c->sandbox_pid = 0;
 		c->exits++;
 		end_execs(c);
+		restart_after_exit(g, c, run_seconds(c));
 		record_save_state(g->db, c, NULL);
 		snprintf(code, sizeof(code), "%d", c->exit_code);
 		snprintf(seconds, sizeof(seconds), "%ld", run_seconds(c));

@@ -15,6 +15,8 @@ struct watcher;
 struct reaper;
 struct preparer;
 struct networking;
+struct restarter;
+struct health_checker;
 
 struct engine {
 	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
@@ -30,6 +32,8 @@ struct engine {
 	struct reaper *reaper;
 	struct preparer *preparer;
 	struct networking *net;
+	struct restarter *restarter;
+	struct health_checker *health;
 
 	pthread_mutex_t lock; /* guards the table below */
 	struct container **containers;
