@@ -39,6 +39,9 @@ int agent_set_network(struct agent *a, const json_t *network, struct err *e) mus
 struct ip_addr;
 int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned short port, struct err *e) must_check;
 
+/* Directories and files that the host shares: mounted at GUEST_SHARES_DIR, once. */
+int agent_mount_shares(struct err *e) must_check;
+
 /* Serve the channel until it ends; returns why. */
 void agent_serve(struct agent *a, struct err *e);
 
@@ -48,7 +51,7 @@ _Noreturn void agent_power_off(void);
 /* One request of the host: answer is a new object or NULL for an empty one. -1 with *e: the error is the answer. */
 typedef int agent_op_fn(struct agent *a, const json_t *request, json_t **answer, struct err *e);
 
-agent_op_fn op_setup, op_time_sync, op_sync;
+agent_op_fn op_setup, op_rehearse, op_time_sync, op_sync;
 agent_op_fn op_create, op_start, op_exec, op_signal, op_resize, op_freeze, op_top, op_stats, op_update, op_delete;
 
 /* Between requests: forget execs that are over, reap orphans. */

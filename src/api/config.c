@@ -39,6 +39,7 @@ static const struct option {
 	{ "--version", NULL, OPTION_BOOL, offsetof(struct config, version), NULL, "print the version" },
 	{ "--help", NULL, OPTION_BOOL, offsetof(struct config, help), NULL, "print this help" },
 	{ NULL, "guest-kernel", OPTION_STRING, offsetof(struct config, guest_kernel), NULL, NULL },
+	{ NULL, "vm-standby", OPTION_BOOL, offsetof(struct config, vm_standby), NULL, NULL },
 };
 
 static const char *const log_levels[] = {

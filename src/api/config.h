@@ -14,7 +14,7 @@
 
 struct config {
 	char *root, *exec_root, *vm_dir, *isolation, *config_path, *log_level, *guest_kernel;
-	bool debug, help, version;
+	bool debug, help, version, vm_standby;
 	char *hosts[LISTENERS_MAX];
 	size_t n_hosts;
 	json_t *file; /* daemon.json as it is, or NULL */

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h. */
+/*
+ * silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h.
+ * silo-monitor --standby TEMPLATE_DIR ID UID DISK_BYTES, with a socket to silod as descriptor 3: see monitor/standby.h.
+ */
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -15,6 +20,7 @@
 #include "base/own.h"
 #include "monitor/client.h"
 #include "monitor/monitor.h"
+#include "monitor/standby.h"
 
 #define LISTENER 3
 
@@ -61,26 +67,44 @@ static void set_process(void)
 	mallopt(M_ARENA_MAX, 1);
 }
 
+/* Returns as monitor_standby(). */
+static int stand_by(char **argv, struct monitor_options *o, struct err *e)
+{
+	const struct standby_options vm = { .template_dir = argv[2],
+					    .id = argv[3],
+					    .uid = (uid_t)strtoul(argv[4], NULL, 10),
+					    .disk_bytes = strtoull(argv[5], NULL, 10) };
+
+	return monitor_standby(&vm, LISTENER, o->stop_fd, o, e);
+}
+
 int main(int argc, char **argv)
 {
+	bool standby = argc == 6 && strcmp(argv[1], "--standby") == 0;
 	struct stat st;
 	struct err err;
+	int go = 1;
 
 	log_init("silo-monitor", LOG_LEVEL_INFO);
-	if (argc != 2 || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
+	if ((argc != 2 && !standby) || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
 		fprintf(stderr,
 			"usage: silo-monitor BUNDLE_DIR, with a listening socket as descriptor 3; started by silod\n");
 		return 2;
 	}
 	set_process();
+	/* A waiting monitor gets its network later: the place is kept free for it. */
+	if (standby)
+		dup3(STDIN_FILENO, MONITOR_NETWORK_FD, O_CLOEXEC);
 
-	autofree char *socket_path = xasprintf("%s/monitor.sock", argv[1]);
 	autoclose int stop = set_signals(&err);
-	struct monitor_options o = {
-		.bundle_dir = argv[1], .listener = LISTENER, .stop_fd = stop, .socket_path = socket_path
-	};
+	struct monitor_options o = { .bundle_dir = argv[1], .listener = LISTENER, .stop_fd = stop };
 
-	if (stop < 0 || monitor_run(&o, &err)) {
+	if (standby)
+		go = stop < 0 ? -1 : stand_by(argv, &o, &err);
+	autofree char *socket_path = go == 1 ? xasprintf("%s/monitor.sock", o.bundle_dir) : NULL;
+
+	o.socket_path = socket_path;
+	if (stop < 0 || go < 0 || (go == 1 && monitor_run(&o, &err))) {
 		log_error("%s", err.msg);
 		return 1;
 	}

@@ -114,6 +114,11 @@ static int open_threads(struct engine *g, struct err *e)
 	g->watcher = watcher_new(g, e);
 	if (!g->watcher)
 		return -1;
+	if (json_bool(g->config, "vm-standby", true)) {
+		g->standby = standby_new(g, e);
+		if (!g->standby)
+			return -1;
+	}
 	g->preparer = preparer_new(g, e);
 	return g->preparer ? 0 : -1;
 }
@@ -179,6 +184,7 @@ void engine_close(struct engine *g)
 	g->closing = true;
 	events_close(g->events);
 	preparer_free(g->preparer);
+	standby_free(g->standby);
 	restarter_stop(g->restarter);
 	health_free(g->health);
 	watcher_free(g->watcher);

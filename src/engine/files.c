@@ -18,7 +18,6 @@
 #include "isolation/hyperv/template.h"
 #include "monitor/client.h"
 
-#define DISK_BYTES (64 * GIB) /* virtual size of a VM container's writable disk; sparse */
 
 char *path_data(const struct engine *g, const char *id, const char *name)
 {
@@ -149,7 +148,7 @@ static int make_writable(struct engine *g, struct container *c, struct err *e)
 	autofree char *disk = path_data(g, c->id, "disk.ext4");
 
 	if (strcmp(c->isolation, "hyperv") == 0)
-		return disk_create(g->vm_dir, disk, DISK_BYTES, c->vm_uid, e);
+		return disk_create(g->vm_dir, disk, VM_DISK_BYTES, c->vm_uid, e);
 	if (io_mkdir_all(upper, 0755, e) < 0)
 		return -1;
 	return io_mkdir_all(work, 0700, e);

@@ -14,6 +14,7 @@
 #include "engine/health.h"
 #include "engine/mount_points.h"
 #include "engine/state.h"
+#include "engine/template_use.h"
 #include "monitor/client.h"
 
 #define ENDING_TIMEOUT_MS 30000 /* until the monitor of the previous run has gone */
@@ -56,15 +57,34 @@ static int run_bundle(void *arg, struct err *e)
 	return mounts_activate(r->g, r->c, e) < 0 ? -1 : files_bundle(r->g, r->c, &r->net, e);
 }
 
-static int run_spawn(void *arg, struct err *e)
+/* A hyperv container takes the machine that waits, if there is one. */
+static bool take_standby(struct run *r)
 {
-	struct run *r = arg;
+	/* A machine that waits has been started without any directory of the host. */
+	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !mounts_share_files(r->c) &&
+		    !getenv("SILO_VM_COLD");
+	autofree char *template = fits ? vm_template(r->g, NULL) : NULL;
+
+	return template && standby_take(r->g->standby, template, r->dir, r->net.fd, &r->pidfd);
+}
+
+static int spawn_monitor(struct run *r, struct err *e)
+{
 	autofree char *program = xasprintf("%s/silo-monitor", r->g->lib_dir);
 	struct monitor_process p;
 
 	if (monitor_spawn(program, r->dir, r->net.fd, &p, e) < 0)
 		return -1;
 	r->pidfd = p.pidfd;
+	return 0;
+}
+
+static int run_spawn(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	if (!take_standby(r) && spawn_monitor(r, e))
+		return -1;
 	pthread_mutex_lock(&r->c->lock);
 	r->c->monitor_alive = true;
 	pthread_mutex_unlock(&r->c->lock);
@@ -255,6 +275,8 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		net_started(g, c);
 		set_running(&r);
 		container_event(g, c, "start", NULL);
+		if (g->standby && strcmp(c->isolation, "hyperv") == 0)
+			standby_want(g->standby);
 		health_watch(g, c, true);
 	} else {
 		give_up(&r);

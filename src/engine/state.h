@@ -31,6 +31,7 @@ struct engine {
 	struct watcher *watcher;
 	struct reaper *reaper;
 	struct preparer *preparer;
+	struct standby *standby; /* NULL: switched off */
 	struct networking *net;
 	struct restarter *restarter;
 	struct health_checker *health;
@@ -88,6 +89,17 @@ void run_unpark(struct engine *g, struct container *c);
 struct preparer *preparer_new(struct engine *g, struct err *e) must_check;
 void preparer_free(struct preparer *p);
 void preparer_add(struct preparer *p, struct container *c);
+
+/* --- standby (standby.c): a VM that waits for the next hyperv container ----------------------------------------------- */
+#define VM_UID_BASE  1900000000u /* far from users, system accounts and usual subordinate ranges */
+#define VM_UID_COUNT 65536u
+#define VM_DISK_BYTES (64 * GIB) /* virtual size of a VM container's writable disk; sparse */
+struct standby *standby_new(struct engine *g, struct err *e) must_check;
+void standby_free(struct standby *s);
+/* A machine will be wanted: make one in the background where none waits. */
+void standby_want(struct standby *s);
+/* Give the waiting machine of this template, if there is one, to a bundle: as monitor_spawn() then. */
+bool standby_take(struct standby *s, const char *template, const char *bundle_dir, int network, int *pidfd);
 
 /* The container has ended: record (exit.json's keys) decides. From the watcher. */
 void settle_exit(struct engine *g, struct container *c, const json_t *record);

@@ -48,6 +48,14 @@ struct process_io {
 	int tty_fd;
 };
 
+/* A sandbox that waits for its bundle. */
+struct standby_options {
+	const char *id;           /* the VM's name: [a-z0-9-] */
+	const char *template_dir; /* of the VM */
+	uid_t uid;                /* unprivileged user that the VM runs as */
+	uint64_t disk_bytes;      /* virtual size of the largest disk that it will get */
+};
+
 struct isolation {
 	const char *name; /* "process", "hyperv": as in --isolation and in inspect */
 
@@ -60,6 +68,17 @@ struct isolation {
 	 */
 	struct sandbox *(*sandbox_open)(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
 					struct err *e);
+	/**
+	 * standby_open - a sandbox made in advance: a VM that has been cloned, and whose guest has run a container once,
+	 * so that QEMU has translated (and the host has paged in) what the next one needs. It has no disks, no name and
+	 * no secrets: those come with its bundle, and fresh random numbers too. NULL for process.
+	 *
+	 * @ev  sandbox_lost only; copied.
+	 */
+	struct sandbox *(*standby_open)(const struct standby_options *o, struct loop *l,
+					const struct isolation_events *ev, struct err *e);
+	/* Make it the sandbox of a bundle, as sandbox_open() would have. On failure the sandbox is closed. */
+	int (*standby_take)(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e);
 	/* End everything in it, wait until it is gone, free. Containers must have been deleted. */
 	void (*sandbox_close)(struct sandbox *s);
 	/* What the host sees of it: hyperv: pid of vmwp; process: 0. */

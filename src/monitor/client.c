@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,15 +102,12 @@ static int spawn_attributes(posix_spawnattr_t *at)
 }
 
 /* Returns 0 or an errno. */
-static int spawn(const char *program, const char *bundle_dir, const struct spawn_fds *f, pid_t *pid)
+static int spawn(const char *program, char *const argv[], const struct spawn_fds *f, pid_t *pid)
 {
 	const char *fail = getenv("SILO_FAIL_STEP");
 	autofree char *fail_env = fail ? xasprintf("SILO_FAIL_STEP=%s", fail) : NULL;
 	char path_env[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char *env[] = { path_env, fail_env, NULL };
-	autofree char *arg0 = xstrdup("silo-monitor");
-	autofree char *arg1 = xstrdup(bundle_dir);
-	char *argv[] = { arg0, arg1, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int rc;
@@ -125,18 +123,12 @@ static int spawn(const char *program, const char *bundle_dir, const struct spawn
 	return rc;
 }
 
-int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out, struct err *e)
+/* pid and pidfd of what spawn() started. */
+static int spawn_process(const char *program, char *const argv[], const struct spawn_fds *f,
+			 struct monitor_process *out, struct err *e)
 {
-	struct spawn_fds f = { -1, -1, -1, -1 };
-	int rc;
+	int rc = spawn(program, argv, f, &out->pid);
 
-	*out = (struct monitor_process){ .pidfd = -1 };
-	if (spawn_fds_open(bundle_dir, network, &f, e)) {
-		spawn_fds_close(&f);
-		return -1;
-	}
-	rc = spawn(program, bundle_dir, &f, &out->pid);
-	spawn_fds_close(&f);
 	if (rc)
 		return err_set(e, ERR_SYSTEM, rc, "start %s", program);
 	/* No race: a dead child keeps its pid until silod reaps it. */
@@ -147,6 +139,63 @@ int monitor_spawn(const char *program, const char *bundle_dir, int network, stru
 	kill(out->pid, SIGTERM);
 	waitpid(out->pid, NULL, 0);
 	return -1;
+}
+
+int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out,
+		  struct err *e)
+{
+	autofree char *dir = xstrdup(bundle_dir);
+	char *argv[] = { (char[]){ "silo-monitor" }, dir, NULL };
+	struct spawn_fds f = { -1, -1, -1, -1 };
+	int rc;
+
+	*out = (struct monitor_process){ .pidfd = -1 };
+	rc = spawn_fds_open(bundle_dir, network, &f, e) || spawn_process(program, argv, &f, out, e) ? -1 : 0;
+	spawn_fds_close(&f);
+	return rc;
+}
+
+/* --- standby ---------------------------------------------------------------------------------------------------- */
+
+int monitor_spawn_standby(const char *program, const char *template_dir, const char *id, uid_t uid,
+			  uint64_t disk_bytes, int log_fd, struct monitor_standby *out, struct err *e)
+{
+	autofree char *template = xstrdup(template_dir);
+	autofree char *name = xstrdup(id);
+	autofree char *user = xasprintf("%u", uid);
+	autofree char *bytes = xasprintf("%llu", (unsigned long long)disk_bytes);
+	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, template, name, user, bytes, NULL };
+	struct spawn_fds f = { .null = above(open("/dev/null", O_RDWR | O_CLOEXEC), e),
+			       .log = above(fcntl(log_fd, F_DUPFD_CLOEXEC, 4), e),
+			       .listener = -1,
+			       .network = -1 };
+	int ends[2] = { -1, -1 };
+	int rc = -1;
+
+	*out = (struct monitor_standby){ .process.pidfd = -1, .sock = -1 };
+	if (f.null < 0 || f.log < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
+		err_set(e, ERR_SYSTEM, errno, "descriptors for a waiting monitor");
+	} else {
+		f.listener = above(ends[1], e);
+		rc = f.listener < 0 ? -1 : spawn_process(program, argv, &f, &out->process, e);
+	}
+	spawn_fds_close(&f);
+	if (rc)
+		close_fd(&ends[0]);
+	out->sock = ends[0];
+	return rc;
+}
+
+int monitor_give(struct monitor_standby *s, const char *bundle_dir, int network, struct err *e)
+{
+	autojson *order = json_pack("{s:s}", "bundle", bundle_dir);
+	struct spawn_fds f = { -1, -1, -1, -1 };
+	int rc = spawn_fds_open(bundle_dir, network, &f, e);
+
+	if (rc == 0)
+		rc = msg_send(s->sock, order, (int[]){ f.listener, f.log, f.network }, network < 0 ? 2 : 3, e);
+	spawn_fds_close(&f);
+	return rc;
 }
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -39,6 +40,17 @@ struct monitor_process {
  */
 int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out,
 		  struct err *e) must_check;
+
+struct monitor_standby {
+	struct monitor_process process;
+	int sock; /* msg_recv gives {"ready": true} when its VM waits; closing it ends a monitor that still waits */
+};
+
+/* Start a monitor that gets its bundle later, and meanwhile a VM ready. log_fd: its stderr until then; borrowed. */
+int monitor_spawn_standby(const char *program, const char *template_dir, const char *id, uid_t uid,
+			  uint64_t disk_bytes, int log_fd, struct monitor_standby *out, struct err *e) must_check;
+/* The bundle is its own from now on, as after monitor_spawn(). The caller closes s->sock. On failure the monitor ends. */
+int monitor_give(struct monitor_standby *s, const char *bundle_dir, int network, struct err *e) must_check;
 
 /* Connect to the monitor of a bundle; the socket is for msg_send / msg_recv (base/msg.h). */
 int monitor_connect(const char *bundle_dir, struct err *e) must_check;

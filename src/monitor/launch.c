@@ -57,6 +57,19 @@ static int launch_sandbox(struct monitor *m, struct err *e)
 	struct isolation_events ev;
 
 	monitor_events_init(m, &ev);
+	if (m->o.standby) {
+		struct sandbox *s = m->o.standby;
+
+		m->o.standby = NULL;
+		if (!m->isolation->standby_take) {
+			isolation_hyperv.sandbox_close(s);
+			return err_set(e, ERR_INVALID, 0, "a virtual machine waits, but the bundle wants none");
+		}
+		if (m->isolation->standby_take(s, m->bundle, &ev, e))
+			return -1;
+		m->sandbox = s;
+		return 0;
+	}
 	m->sandbox = m->isolation->sandbox_open(m->bundle, m->loop, &ev, e);
 	return m->sandbox ? 0 : -1;
 }
@@ -122,6 +135,9 @@ int monitor_release(struct monitor *m, struct err *e)
 
 void monitor_clean(struct monitor *m)
 {
+	if (m->o.standby) /* the launch didn't get that far */
+		isolation_hyperv.sandbox_close(m->o.standby);
+	m->o.standby = NULL;
 	if (m->container)
 		m->isolation->container_delete(m->container);
 	if (m->sandbox)

@@ -269,7 +269,7 @@ static int monitor_open(struct monitor *m, const struct monitor_options *o, stru
 
 	m->o = *o;
 	m->peers = (struct peers){ .listener = -1, .arg = m, .request = monitor_request };
-	m->loop = loop_new(e);
+	m->loop = o->loop ? o->loop : loop_new(e);
 	if (!m->loop) {
 		close_fd(&listener);
 		return -1;

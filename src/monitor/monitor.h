@@ -18,11 +18,17 @@
 
 #include "base/err.h"
 
+struct loop;
+struct sandbox;
+
 struct monitor_options {
 	const char *bundle_dir;
 	int listener;  /* listening SOCK_SEQPACKET socket; taken */
 	int stop_fd;   /* readable (signalfd) = shut down, killing the container; borrowed; -1 = none */
 	const char *socket_path; /* unlinked at the end; NULL = not */
+	/* A VM that has been waiting for this bundle, and the loop that it lives in; NULL = none. Both are taken. */
+	struct sandbox *standby;
+	struct loop *loop;
 };
 
 /**

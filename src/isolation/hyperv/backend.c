@@ -2,7 +2,6 @@
 /* isolation_hyperv: every call goes to isolation/process in the guest. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "base/io.h"
@@ -12,15 +11,15 @@
 #include "base/step.h"
 #include "isolation/hyperv/backend.h"
 #include "isolation/hyperv/guest_docs.h"
+#include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
-
-#define ENTROPY_BYTES 64
-#define MACHINE_ID_LEN 32
 
 /* ---- sandbox ---- */
 
+static void sandbox_close(struct sandbox *s);
+
 /* What can't be done is said before a VM is started for it. */
-static int check_bundle(const struct bundle *b, struct err *e)
+int sandbox_check(const struct bundle *b, struct err *e)
 {
 	if (!b->rootfs.image || !b->rootfs.disk)
 		return err_set(e, ERR_UNSUPPORTED, 0,
@@ -33,19 +32,8 @@ static int check_bundle(const struct bundle *b, struct err *e)
 static int open_vm(void *arg, struct err *e)
 {
 	struct sandbox *s = arg;
-	const struct bundle *b = s->bundle;
-	const json_t *vm = json_object_get(b->silo, "vm");
-	const struct vm_options o = {
-		.id = b->id,
-		.template_dir = json_str(vm, "template", ""),
-		.uid = (uid_t)json_int(vm, "uid", 0),
-		.image_path = b->rootfs.image,
-		.disk_path = b->rootfs.disk,
-		.tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0),
-		.cold = json_bool(vm, "cold", false),
-	};
 
-	s->vm = vm_clone(&o, e);
+	s->vm = vm_clone(s->options, e);
 	return s->vm ? 0 : -1;
 }
 
@@ -90,59 +78,64 @@ static void undo_watch(void *arg)
 	loop_remove(&((struct sandbox *)arg)->vm_io);
 }
 
-/* The container's own where it has the form of a machine-id, so that it stays the same over restarts. */
-static void machine_id(const char *id, char out[static MACHINE_ID_LEN + 1])
-{
-	if (strlen(id) >= MACHINE_ID_LEN && str_is_hex(id, MACHINE_ID_LEN)) {
-		memcpy(out, id, MACHINE_ID_LEN);
-		out[MACHINE_ID_LEN] = 0;
-	} else {
-		random_hex(out, MACHINE_ID_LEN / 2);
-	}
-}
-
-static int open_setup(void *arg, struct err *e)
-{
-	struct sandbox *s = arg;
-	char entropy[2 * ENTROPY_BYTES + 1], id[MACHINE_ID_LEN + 1];
-	struct timespec now;
-
-	random_hex(entropy, ENTROPY_BYTES);
-	machine_id(s->bundle->id, id);
-	now = time_now();
-	autojson *request = json_pack("{s:s, s:s, s:I}", "entropy", entropy, "machine_id", id, "time_ns",
-				      (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
-
-	json_t *network = json_object_get(s->bundle->silo, "network");
-
-	if (network)
-		json_object_set(request, "network", network);
-	explicit_bzero(entropy, sizeof entropy);
-	return agent_order(s, "setup", request, e);
-}
-
 static const struct step open_steps[] = {
 	/* name              wanted  run           undo */
 	{ "virtual machine", NULL,   open_vm,      undo_vm },
 	{ "channel",         NULL,   open_channel, undo_channel },
 	{ "watch",           NULL,   open_watch,   undo_watch },
-	{ "guest",           NULL,   open_setup,   NULL },
 };
 
-static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
-				    struct err *e)
+struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const struct isolation_events *ev,
+			      struct err *e)
 {
-	if (check_bundle(b, e))
-		return NULL;
 	struct sandbox *s = xcalloc(1, sizeof *s);
 
-	*s = (struct sandbox){ .bundle = b, .loop = l, .events = *ev };
-	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
+	*s = (struct sandbox){ .loop = l, .events = *ev, .timeout_ms = CALL_TIMEOUT_MS, .options = o };
 	if (steps_run(open_steps, array_len(open_steps), s, NULL, e)) {
 		free(s);
 		return NULL;
 	}
+	s->options = NULL;
 	return s;
+}
+
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev)
+{
+	s->bundle = b;
+	s->events = *ev;
+	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
+}
+
+static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
+				    struct err *e)
+{
+	const json_t *vm = json_object_get(b->silo, "vm");
+	struct shares shares = { 0 };
+	struct sandbox *s = NULL;
+	struct vm_options o = {
+		.id = b->id,
+		.template_dir = json_str(vm, "template", ""),
+		.uid = (uid_t)json_int(vm, "uid", 0),
+		.image_path = b->rootfs.image,
+		.disk_path = b->rootfs.disk,
+		.tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0),
+		.cold = json_bool(vm, "cold", false),
+	};
+
+	if (!sandbox_check(b, e) && !shares_open(b->config, &shares, e)) {
+		o.shares = shares.fds;
+		o.n_shares = shares.n;
+		s = sandbox_start(&o, l, ev, e);
+	}
+	shares_close(&shares);
+	if (!s)
+		return NULL;
+	sandbox_belongs(s, b, ev);
+	if (!sandbox_setup(s, e))
+		return s;
+	err_prefix(e, "guest");
+	sandbox_close(s);
+	return NULL;
 }
 
 static void sandbox_close(struct sandbox *s)
@@ -152,7 +145,7 @@ static void sandbox_close(struct sandbox *s)
 
 	/* The disks were unmounted with their containers; this is for what a busy one left behind. */
 	if (!s->lost && agent_order(s, "sync", request, &e))
-		log_warn("%s: %s", s->bundle->id, e.msg);
+		log_warn("sync: %s", e.msg);
 	loop_remove(&s->telling);
 	loop_remove(&s->vm_io);
 	channel_free(s->channel);
@@ -346,6 +339,8 @@ static void container_delete(struct container *c)
 const struct isolation isolation_hyperv = {
 	.name = "hyperv",
 	.sandbox_open = sandbox_open,
+	.standby_open = standby_open,
+	.standby_take = standby_take,
 	.sandbox_close = sandbox_close,
 	.sandbox_pid = sandbox_pid,
 	.container_create = container_create,

@@ -4,6 +4,7 @@
 #define SILO_HYPERV_BACKEND_H
 
 #include "isolation/hyperv/channel.h"
+#include "isolation/hyperv/vm.h"
 #include "isolation/isolation.h"
 
 enum process_stream { PROCESS_IN, PROCESS_OUT, PROCESS_ERR, PROCESS_TTY, PROCESS_STREAMS };
@@ -27,7 +28,8 @@ struct container {
 };
 
 struct sandbox {
-	const struct bundle *bundle;
+	const struct bundle *bundle;      /* NULL: it waits for one (standby.c) */
+	const struct vm_options *options; /* while the VM is being started */
 	struct loop *loop;
 	struct isolation_events events;
 	struct vm *vm;
@@ -56,6 +58,22 @@ struct sandbox {
 json_t *agent_call(struct sandbox *s, const char *op, json_t *request, struct err *e) must_check;
 /* The same where the answer's content doesn't matter. */
 int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *e) must_check;
+
+/* A VM and the channel to its agent, which has not been spoken to. NULL with *e, and nothing is left. */
+struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const struct isolation_events *ev,
+			      struct err *e) must_check;
+/* From now on it is this bundle's. */
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev);
+/* What makes the clone a machine of its own: random numbers, clock, machine-id; it binds its disks. */
+int sandbox_setup(struct sandbox *s, struct err *e) must_check;
+/* What can't be done with this bundle is said before a VM is started for it. */
+int sandbox_check(const struct bundle *b, struct err *e) must_check;
+
+/* standby.c: as isolation.h says. */
+struct sandbox *standby_open(const struct standby_options *o, struct loop *l, const struct isolation_events *ev,
+			     struct err *e) must_check;
+int standby_take(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev,
+		 struct err *e) must_check;
 
 /* Handlers of the channel. */
 void hyperv_event(void *arg, const char *name, const json_t *body);

@@ -33,27 +33,55 @@ static bool is_guest_type(const char *type)
 	return false;
 }
 
-static int check_mounts(const json_t *mounts, struct err *e)
+bool guest_is_bind(const json_t *mount)
 {
-	const json_t *mount, *option;
-	size_t i, k;
+	const char *type = json_str(mount, "type", "bind");
+	const json_t *option;
+	size_t i;
+
+	json_array_foreach(json_object_get(mount, "options"), i, option) {
+		const char *text = json_is_string(option) ? json_string_value(option) : "";
+
+		if (!strcmp(text, "bind") || !strcmp(text, "rbind"))
+			return true;
+	}
+	return !strcmp(type, "bind");
+}
+
+/* Mounts made later on one side don't show up on the other. */
+static int check_propagation(const json_t *mount, struct err *e)
+{
+	static const char *const words[] = { "shared", "rshared", "slave", "rslave" };
+	const json_t *option;
+	size_t i;
+
+	json_array_foreach(json_object_get(mount, "options"), i, option)
+		for (size_t k = 0; k < array_len(words); k++)
+			if (json_is_string(option) && !strcmp(json_string_value(option), words[k]))
+				return err_set(e, ERR_UNSUPPORTED, 0,
+					       "%s: propagation \"%s\" can't reach into a virtual machine",
+					       json_str(mount, "destination", ""), words[k]);
+	return 0;
+}
+
+static int rewrite_mounts(json_t *mounts, struct err *e)
+{
+	json_t *mount;
+	size_t i, n = 0;
 
 	json_array_foreach(mounts, i, mount) {
 		const char *type = json_str(mount, "type", "");
-		bool bind = !strcmp(type, "bind");
 
-		json_array_foreach(json_object_get(mount, "options"), k, option)
-			if (json_is_string(option) &&
-			    (!strcmp(json_string_value(option), "bind") || !strcmp(json_string_value(option), "rbind")))
-				bind = true;
-		if (bind)
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "bind mounts into a hyperv container are not supported yet: %s",
-				       json_str(mount, "source", ""));
-		if (!is_guest_type(type))
+		if (guest_is_bind(mount)) {
+			if (check_propagation(mount, e))
+				return -1;
+			json_object_set_new(mount, "source", json_sprintf(GUEST_SHARES_DIR "/%zu", n++));
+			json_object_del(mount, "subpath"); /* done by the host */
+		} else if (!is_guest_type(type)) {
 			return err_set(e, ERR_UNSUPPORTED, 0,
 				       "a hyperv container has no file system of type \"%s\" for %s", type,
 				       json_str(mount, "destination", ""));
+		}
 	}
 	return 0;
 }
@@ -102,7 +130,7 @@ json_t *guest_config(const json_t *config, const char *id, struct err *e)
 		linux_part = json_object();
 		json_object_set_new(guest, "linux", linux_part);
 	}
-	if (check_mounts(json_object_get(guest, "mounts"), e) ||
+	if (rewrite_mounts(json_object_get(guest, "mounts"), e) ||
 	    check_devices(json_object_get(linux_part, "devices"), e) || own_namespaces(linux_part, e))
 		return NULL;
 	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));

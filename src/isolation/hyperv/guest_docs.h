@@ -13,13 +13,21 @@
 #define GUEST_DISK_DEVICE "/dev/vdb"
 #define GUEST_INIT_PATH "/silo-init" /* of the initramfs */
 
+/* Directories and files of the host: the tag of the 9p device, and where the agent mounts it. In it are 0, 1, ...: the
+ * bind mounts of config.json in their order. */
+#define GUEST_SHARES_TAG "share"
+#define GUEST_SHARES_DIR "/run/silo/shares"
+
 /**
  * guest_config - config.json for the guest. Pure.
  *
  * Without the network namespace (the container has the VM's) and what only makes sense on the host (hooks, labels of
- * security modules). ERR_UNSUPPORTED: bind mounts, host devices, namespaces of other containers.
+ * security modules); the sources of bind mounts are those of GUEST_SHARES_DIR. ERR_UNSUPPORTED: host devices, namespaces of other containers.
  */
 json_t *guest_config(const json_t *config, const char *id, struct err *e) must_check;
+
+/* Is this element of config.json's mounts a bind: something of the host that the guest gets as a share? */
+bool guest_is_bind(const json_t *mount);
 
 /* silo.json for the guest; reads the small files that are bound into the container. */
 json_t *guest_silo(const struct bundle *b, struct err *e) must_check;

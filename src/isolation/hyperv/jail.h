@@ -21,9 +21,17 @@ struct jail_options {
 	uint64_t file_bytes; /* no file grows beyond it */
 	const int *fds; /* descriptor i of the program; all others are closed. -1 = not open */
 	size_t n_fds;   /* at most JAIL_FDS_MAX */
+	/*
+	 * Detached mounts (borrowed) that appear as JAIL_SHARES/0, /1, ... With any, the program is in a user namespace
+	 * that has all users of the host, and there in command over the files that it can reach: nothing but these.
+	 */
+	const int *shares;
+	size_t n_shares; /* at most JAIL_SHARES_MAX */
 };
 
 #define JAIL_FDS_MAX 16
+#define JAIL_SHARES_MAX 64
+#define JAIL_SHARES "/share" /* an empty directory of the tree */
 
 /**
  * jail_spawn - start it. The program dies with the calling thread.

@@ -7,10 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "isolation/hyperv/backend.h"
+#include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
 
 /* The words of Windows for HCS_E_CONNECTION_TIMEOUT and HCS_E_UNEXPECTED_EXIT. */
@@ -20,6 +22,9 @@
 
 #define LAST_WORDS_WAIT_MS 1000
 #define LAST_WORDS_MAX 300
+
+#define ENTROPY_BYTES 64
+#define MACHINE_ID_LEN 32
 
 /* Text of a guest is shown on terminals and written to logs: one line, printable. */
 static void make_printable(char *text)
@@ -86,6 +91,40 @@ int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *
 	autojson *answer = agent_call(s, op, request, e);
 
 	return answer ? 0 : -1;
+}
+
+/* ---- setup ---- */
+
+/* The container's own where it has the form of a machine-id, so that it stays the same over restarts. */
+static void machine_id(const char *id, char out[static MACHINE_ID_LEN + 1])
+{
+	if (strlen(id) >= MACHINE_ID_LEN && str_is_hex(id, MACHINE_ID_LEN)) {
+		memcpy(out, id, MACHINE_ID_LEN);
+		out[MACHINE_ID_LEN] = 0;
+	} else {
+		random_hex(out, MACHINE_ID_LEN / 2);
+	}
+}
+
+int sandbox_setup(struct sandbox *s, struct err *e)
+{
+	char entropy[2 * ENTROPY_BYTES + 1], id[MACHINE_ID_LEN + 1];
+	struct timespec now;
+
+	random_hex(entropy, ENTROPY_BYTES);
+	machine_id(s->bundle->id, id);
+	now = time_now();
+	autojson *request = json_pack("{s:s, s:s, s:I}", "entropy", entropy, "machine_id", id, "time_ns",
+				      (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
+
+	json_t *network = json_object_get(s->bundle->silo, "network");
+
+	if (network)
+		json_object_set(request, "network", network);
+	if (shares_wanted(s->bundle->config))
+		json_object_set_new(request, "shares", json_true());
+	explicit_bzero(entropy, sizeof entropy);
+	return agent_order(s, "setup", request, e);
 }
 
 /* ---- events ---- */

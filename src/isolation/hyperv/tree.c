@@ -143,12 +143,17 @@ static int open_directory(const char *path, const struct stat *st, int type, str
 
 int tree_build(const char *root_path, const struct vm_host *h, const char *lib_dir, json_t *sources, struct err *e)
 {
+	autofree char *shares = xasprintf("%s" VMWP_SHARES, root_path);
+	autofree char *proc = xasprintf("%s/proc", root_path);
+
 	if (mkdir(root_path, 0755))
 		return err_set(e, ERR_SYSTEM, errno, "mkdir %s", root_path);
 	if (copy_program(root_path, h, sources, e) || copy_firmware(root_path, sources, e))
 		return -1;
 	if (write_guest(root_path, h, lib_dir, e))
 		return -1;
+	if (mkdir(shares, 0755) || mkdir(proc, 0755))
+		return err_set(e, ERR_SYSTEM, errno, "mkdir %s", shares);
 	if (nftw(root_path, open_directory, 16, FTW_PHYS))
 		return err_set(e, ERR_SYSTEM, errno, "chmod below %s", root_path);
 	return 0;

@@ -203,10 +203,10 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 }
 
 /* The largest file that vmwp has any business to write to: its disk, or the template's memory. */
-static uint64_t largest_file(const struct child_fds *c)
+static uint64_t largest_file(const struct vm_launch *l, const struct child_fds *c)
 {
 	static const enum vm_fd files[] = { VM_FD_DISK, VM_FD_MEMORY };
-	uint64_t largest = 0;
+	uint64_t largest = l->later_bytes;
 	struct stat st;
 
 	for (size_t i = 0; i < array_len(files); i++)
@@ -234,9 +234,11 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 				     .argv = argv,
 				     .envp = envp,
 				     .uid = l->uid,
-				     .file_bytes = largest_file(c),
+				     .file_bytes = largest_file(l, c),
 				     .fds = c->fd,
-				     .n_fds = VM_FD_COUNT };
+				     .n_fds = VM_FD_COUNT,
+				     .shares = l->shares,
+				     .n_shares = l->n_shares };
 	int rc;
 
 	if (!argv)
@@ -335,6 +337,9 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		.uid = o->uid,
 		.image_path = o->image_path,
 		.disk_path = o->disk_path,
+		.shares = o->shares,
+		.n_shares = o->n_shares,
+		.later_bytes = o->later_bytes,
 		.memory = -1,
 		.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS,
 	};
@@ -354,9 +359,47 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	}
 	facts_fini(&facts);
 	/* Nothing more is asked: the less a guest can make us read, the better. */
-	if (v)
+	if (v && !o->later_bytes)
 		qmp_close(&v->qmp);
-	else
+	if (!v)
 		err_prefix(e, "start the virtual machine");
 	return v;
+}
+
+/* ---- disks that come later ---- */
+
+/* Open a file in QEMU as a new node, and put it below the node that the device has had from the start. */
+static int attach_disk(struct qmp *q, const char *node, enum vm_fd set, int fd, bool read_only, struct err *e)
+{
+	autofree char *file = xasprintf("%s-file", node);
+	autofree char *path = xasprintf("/dev/fdset/%d", set);
+	json_t *add = json_pack("{s:s, s:s, s:s, s:b, s:s}", "driver", "file", "node-name", file, "filename", path,
+				"read-only", read_only, "locking", "off");
+	json_t *reopen = json_pack("{s:s, s:s, s:b, s:s}", "driver", "raw", "node-name", node, "read-only", read_only,
+				   "file", file);
+
+	if (!read_only) {
+		json_object_set_new(add, "discard", json_string("unmap"));
+		json_object_set_new(reopen, "discard", json_string("unmap"));
+	}
+	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), fd, NULL, e) ||
+	    qmp_call(q, "blockdev-add", add, -1, NULL, e)) {
+		json_decref(reopen);
+		return -1;
+	}
+	return qmp_call(q, "blockdev-reopen", json_pack("{s:[o]}", "options", reopen), -1, NULL, e);
+}
+
+int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e)
+{
+	autoclose int image = -1;
+	autoclose int disk = -1;
+
+	v->qmp.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS;
+	if (open_disk(image_path, O_RDONLY, &image, e) || open_disk(disk_path, O_RDWR, &disk, e) ||
+	    attach_disk(&v->qmp, "image", VM_FD_IMAGE, image, true, e) ||
+	    attach_disk(&v->qmp, "disk", VM_FD_DISK, disk, false, e))
+		return err_prefix(e, "disks of the virtual machine");
+	qmp_close(&v->qmp);
+	return 0;
 }

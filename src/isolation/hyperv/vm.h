@@ -7,6 +7,7 @@
 #define SILO_HYPERV_VM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -20,7 +21,10 @@ struct vm_options {
 	const char *image_path;   /* read-only disk 0 (EROFS), or NULL */
 	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
 	int tap;                  /* network device, borrowed; 0 = none */
+	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
+	size_t n_shares;          /* at most JAIL_SHARES_MAX */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
+	uint64_t later_bytes;     /* not 0: the disks come later, by vm_attach_disks(), and have at most this size */
 };
 
 /**
@@ -30,6 +34,8 @@ struct vm_options {
  * On failure nothing is left; ERR_SYSTEM with QEMU's last words.
  */
 struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
+/* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Once. */
+int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e) must_check;
 /* Plug a tap device (borrowed) into a VM whose QMP is still open. */
 int vm_attach_network(struct vm *v, int tap, struct err *e) must_check;
 int vm_channel(const struct vm *v); /* non-blocking stream socket to the agent; borrowed */

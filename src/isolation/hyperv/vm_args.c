@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "isolation/hyperv/guest_docs.h"
 
 #define ARGS_MAX 128
 
@@ -17,8 +18,8 @@
 #define CLONE_TRANSLATION_MIB 14
 #define BOOT_TRANSLATION_MIB 128
 
-/* Size of a disk that isn't there. */
-#define EMPTY_DISK "driver=null-co,size=1048576,read-zeroes=on"
+/* A disk that isn't there; by blockdev-reopen a file may take the place of the nothing. */
+#define EMPTY_DISK "driver=raw,file.driver=null-co,file.size=1048576,file.read-zeroes=on"
 
 /* The same for every VM. A pair each: option, value (NULL = none). */
 static const char *const fixed_args[][2] = {
@@ -49,6 +50,9 @@ static const char *const fixed_devices[][2] = {
 	/* Gives free memory of the guest back to the host. page-poison=off: a guest kernel that relies on the content
 	 * of free pages then doesn't report any, for a clone's page comes back with what the template had in it. */
 	{ "-device", "virtio-balloon-device,id=balloon,free-page-reporting=on,deflate-on-oom=on,page-poison=off" },
+	/* Bind mounts and volumes. Owners and modes are the host's own: no second set of them in attributes. */
+	{ "-fsdev", "local,id=share,path=" VMWP_SHARES ",security_model=passthrough,multidevs=remap" },
+	{ "-device", "virtio-9p-device,id=share,fsdev=share,mount_tag=" GUEST_SHARES_TAG },
 };
 
 struct args {

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "isolation/hyperv/facts.h"
+#include "isolation/hyperv/jail.h"
 
 /* Descriptors of vmwp. */
 enum vm_fd {
@@ -37,6 +38,7 @@ enum vm_mode {
 #define VMWP_KERNEL "/boot/vmlinux"
 #define VMWP_INITRAMFS "/boot/initramfs"
 #define VMWP_MEMORY "/memory"
+#define VMWP_SHARES JAIL_SHARES /* what the container shares with its host: 0, 1, ... */
 
 /* Disks beyond image and disk, empty until something is plugged into them. */
 #define VM_SPARE_DISKS 2

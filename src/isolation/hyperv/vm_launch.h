@@ -14,7 +14,10 @@ struct vm_launch {
 	const char *id;
 	uid_t uid;
 	const char *image_path, *disk_path; /* or NULL */
+	uint64_t later_bytes;               /* see vm.h */
 	int memory;                         /* VM_MODE_TEMPLATE: the memory file, borrowed */
+	const int *shares;                  /* see vm.h */
+	size_t n_shares;
 	int64_t deadline_ms;                /* monotonic: bound of every answer on QMP */
 };
 
