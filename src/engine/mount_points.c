@@ -321,6 +321,19 @@ int mounts_activate(struct engine *g, struct container *c, struct err *e)
 	return 0;
 }
 
+bool mounts_share_files(struct container *c)
+{
+	autojson *host = record_host(c);
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(points_of(host), i, p) {
+		if (!is_type(p, "tmpfs"))
+			return true;
+	}
+	return false;
+}
+
 /* --- users ------------------------------------------------------------------------------------------------------------------ */
 
 static bool uses(const json_t *host, const char *volume)

@@ -9,6 +9,7 @@
 #define SILO_ENGINE_MOUNT_POINTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -32,6 +33,8 @@ int mounts_resolve(struct engine *g, struct container *c, struct err *e) must_ch
 int mounts_prepare(struct engine *g, struct container *c, struct err *e) must_check;
 /* Before each start: volumes with options are mounted. */
 int mounts_activate(struct engine *g, struct container *c, struct err *e) must_check;
+/* Does it mount anything of the host: binds, volumes? */
+bool mounts_share_files(struct container *c);
 /* After each end, and after the removal: nobody else uses them? then they are unmounted. */
 void mounts_release(struct engine *g, struct container *c);
 /* `docker rm -v` and --rm: the container's anonymous volumes go with it. It has left the table. */

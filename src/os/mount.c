@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -186,6 +187,19 @@ int mount_clone(int dirfd, const char *path, bool recursive, struct err *e)
 	int fd = open_tree(dirfd, path, flags | (*path ? 0u : AT_EMPTY_PATH));
 
 	return fd >= 0 ? fd : err_set(e, ERR_SYSTEM, errno, "bind %s", path);
+}
+
+int mount_clone_beneath(const char *source, const char *subpath, bool recursive, struct err *e)
+{
+	autoclose int dir = open(source, O_PATH | O_CLOEXEC), inside = -1;
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+
+	if (dir < 0)
+		return err_set(e, ERR_SYSTEM, errno, "%s", source);
+	inside = (int)syscall(SYS_openat2, dir, subpath, &how, sizeof(how));
+	if (inside < 0)
+		return err_set(e, ERR_INVALID, errno, "cannot access path %s of the volume", subpath);
+	return mount_clone(inside, "", recursive, e);
 }
 
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e)

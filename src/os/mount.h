@@ -42,6 +42,8 @@ int fs_mount(const char *type, const char *source, const char *const *data, size
 
 /* Detached copy (bind) of the mount at path below dirfd; path "" means dirfd itself. Returns its fd. */
 int mount_clone(int dirfd, const char *path, bool recursive, struct err *e) must_check;
+/* The same of what lies at subpath beneath source: a symlink that leads out of the source is an error (ERR_INVALID). */
+int mount_clone_beneath(const char *source, const char *subpath, bool recursive, struct err *e) must_check;
 /* Change attributes / propagation of the mount that fd is the root of. */
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e) must_check;
 /* Attach a detached mount, or move an attached one, on top of what target refers to. Both fds stay open. */

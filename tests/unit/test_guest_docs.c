@@ -42,15 +42,30 @@ static void test_config(void **state)
 	assert_true(json_equal(config, before));
 }
 
+/* Sources are numbered by their order among the binds; nothing of the host's paths is told to the guest. */
+static void test_shares(void **state)
+{
+	autojson *config = parse("{\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/srv\","
+				 "\"subpath\":\"x\"},{\"destination\":\"/t\",\"type\":\"tmpfs\"},"
+				 "{\"destination\":\"/b\",\"type\":\"none\",\"source\":\"/etc/x\",\"options\":[\"rbind\"]}]}");
+	struct err e = { 0 };
+	autojson *guest = guest_config(config, "abc", &e);
+	const json_t *mounts = json_object_get(guest, "mounts");
+
+	assert_non_null(guest);
+	assert_string_equal(json_str(json_array_get(mounts, 0), "source", ""), GUEST_SHARES_DIR "/0");
+	assert_null(json_object_get(json_array_get(mounts, 0), "subpath"));
+	assert_string_equal(json_str(json_array_get(mounts, 2), "source", ""), GUEST_SHARES_DIR "/1");
+}
+
 static void test_refused(void **state)
 {
 	static const struct {
 		const char *config, *msg;
 	} cases[] = {
-		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":\"/srv\"}]}",
-		  "bind mounts into a hyperv container are not supported yet: /srv" },
-		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"none\",\"source\":\"/srv\",\"options\":[\"rbind\"]}]}",
-		  "bind mounts into a hyperv container are not supported yet: /srv" },
+		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"none\",\"source\":\"/srv\",\"options\":[\"rbind\","
+		  "\"rslave\"]}]}",
+		  "/d: propagation \"rslave\" can't reach into a virtual machine" },
 		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"nfs\",\"source\":\"h:/srv\"}]}",
 		  "a hyperv container has no file system of type \"nfs\" for /d" },
 		{ "{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\"}]}}",
@@ -119,6 +134,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_silo),
 		cmocka_unit_test(test_base64),

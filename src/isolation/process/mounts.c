@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -32,20 +31,6 @@ static bool is_bind(const struct oci_mount *m, const struct mount_options *o)
 	return o->bind || !m->type || !strcmp(m->type, "bind") || !strcmp(m->type, "none");
 }
 
-/* Opened once, and only what lies beneath the source: a symlink in it that leads out of it is an error. */
-static int clone_subpath(const struct oci_mount *m, bool recursive, struct err *e)
-{
-	autoclose int source = open(m->source, O_PATH | O_CLOEXEC), inside = -1;
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-
-	if (source < 0)
-		return err_set(e, ERR_SYSTEM, errno, "%s", m->source);
-	inside = (int)syscall(SYS_openat2, source, m->subpath, &how, sizeof(how));
-	if (inside < 0)
-		return err_set(e, ERR_INVALID, errno, "cannot access path %s of the volume", m->subpath);
-	return mount_clone(inside, "", recursive, e);
-}
-
 /* Before the mounts are made private, so that a source can stay in its peer group (slave, shared). */
 static int open_bind(const struct oci_mount *m, const struct mount_options *o, struct err *e)
 {
@@ -53,7 +38,8 @@ static int open_bind(const struct oci_mount *m, const struct mount_options *o, s
 
 	if (!m->source)
 		return err_set(e, ERR_INVALID, 0, "%s: a bind needs a source", m->destination);
-	fd = m->subpath ? clone_subpath(m, o->recursive, e) : mount_clone(AT_FDCWD, m->source, o->recursive, e);
+	fd = m->subpath ? mount_clone_beneath(m->source, m->subpath, o->recursive, e)
+			: mount_clone(AT_FDCWD, m->source, o->recursive, e);
 	if (fd < 0)
 		return -1;
 	if (mount_change(fd, 0, 0, o->propagation ? o->propagation : MS_PRIVATE,
