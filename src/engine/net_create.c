@@ -54,16 +54,16 @@ int settings_check(const struct network *n, const json_t *settings, struct err *
 	return 0;
 }
 
-/* Under the network's name, whatever the request called it. */
+/* Under the network's name, whatever the request called it. One that isn't there is missed at start, as with Docker. */
 static int add_settings(struct networking *w, json_t *out, const char *ref, const json_t *settings, struct err *e)
 {
-	const struct network *n = network_find(w, ref, e);
-	json_t *canonical = n ? settings_canonical(settings, e) : NULL;
+	const struct network *n = network_find(w, ref, NULL);
+	json_t *canonical = settings_canonical(settings, e);
 
 	if (!canonical)
 		return -1;
-	json_object_set_new(out, n->name, canonical);
-	return settings_check(n, canonical, e);
+	json_object_set_new(out, n ? n->name : ref, canonical);
+	return n ? settings_check(n, canonical, e) : 0;
 }
 
 /* The network of NetworkMode ("default" and "nat": the default bridge) is always one of them. */
@@ -71,11 +71,10 @@ static int read_networks(struct networking *w, struct container *c, const json_t
 {
 	const char *mode = json_str(c->host, "NetworkMode", "bridge"), *key, *mac = json_str(c->config, "MacAddress", "");
 	json_t *networking, *endpoints, *settings;
-	const struct network *n = network_find(w, mode, e);
+	const struct network *n = network_find(w, mode, NULL);
+	const char *name = n ? n->name : mode;
 	autojson *none = json_object();
 
-	if (!n)
-		return -1;
 	if (json_get_object(body, "NetworkingConfig", &networking, e) < 0 ||
 	    json_get_object(networking, "EndpointsConfig", &endpoints, e) < 0)
 		return -1;
@@ -85,12 +84,12 @@ static int read_networks(struct networking *w, struct container *c, const json_t
 		if (add_settings(w, out, ref, settings, e) < 0)
 			return -1;
 	}
-	if (!json_object_get(out, n->name) && add_settings(w, out, n->name, none, e) < 0)
+	if (!json_object_get(out, name) && add_settings(w, out, name, none, e) < 0)
 		return -1;
-	settings = json_object_get(out, n->name);
+	settings = json_object_get(out, name);
 	if (*mac && !*json_str(settings, "MacAddress", ""))
 		json_object_set_new(settings, "MacAddress", json_string(mac));
-	if (strcmp(n->driver, "bridge") != 0 && json_object_size(out) > 1)
+	if (n && strcmp(n->driver, "bridge") != 0 && json_object_size(out) > 1)
 		return err_set(e, ERR_INVALID, 0, "conflicting options: cannot attach both user-defined and non-user-defined "
 						  "network-modes");
 	if (strcmp(c->isolation, "hyperv") == 0 && json_object_size(out) > 1)

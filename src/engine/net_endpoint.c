@@ -147,10 +147,15 @@ static int make_veth(struct networking *w, const struct endpoint *x, int ns, int
 {
 	struct veth v = { .name = x->port, .peer = x->name, .peer_ns = ns, .peer_mac = x->mac, .mtu = x->n->mtu };
 	struct link_change up = { .up = true };
-	int index;
+	int index, port;
 
 	v.bridge = link_index(w->netlink, x->n->bridge, e);
 	if (v.bridge < 0 || link_add_veth(w->netlink, &v, e) < 0)
+		return -1;
+	/* A container that asks for its own published port: where the kernel filters bridged packets (br_netfilter) the
+	 * new destination is found in the bridge already. */
+	port = link_index(w->netlink, x->port, e);
+	if (port < 0 || link_set_hairpin(w->netlink, port, e) < 0)
 		return -1;
 	index = link_index(inside, x->name, e);
 	if (index < 0 || link_change(inside, index, &up, e) < 0)
@@ -217,7 +222,7 @@ static int add_endpoints(struct networking *w, struct net_box *b, const char *mo
 		struct network *n = network_find(w, json_string_value(entry), e);
 
 		if (!n)
-			return -1;
+			return err_prefix(e, "failed to set up container networking");
 		if (strcmp(n->driver, "bridge") == 0 && !add_endpoint(w, b, n, e))
 			return -1;
 	}

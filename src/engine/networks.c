@@ -245,12 +245,16 @@ static void set_sysctl(const char *value, const char *fmt, ...)
 static int make_bridge(struct networking *w, struct network *n, struct err *e)
 {
 	struct link_change up = { .up = true };
+	unsigned char mac[MAC_BYTES] = { 0x02, 0x42 };
 	int index = link_index(w->netlink, n->bridge, NULL);
 
 	if (index < 0) {
 		if (link_add_bridge(w->netlink, n->bridge, n->mtu, e) < 0)
 			return -1;
 		index = link_index(w->netlink, n->bridge, e);
+		/* Of its own: a bridge without one takes that of a port, and changes it as ports come and go. */
+		memcpy(mac + 2, n->nets[NET_V4].a.b, 4);
+		up.mac = mac;
 	}
 	/* Before it is up: no address by somebody else's advertisement, no name given away. */
 	set_sysctl("0", "/proc/sys/net/ipv6/conf/%s/accept_ra", n->bridge);

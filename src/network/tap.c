@@ -25,7 +25,7 @@ int tap_open(int netlink, const char *name, int bridge, unsigned mtu, struct err
 	if (ioctl(fd, TUNSETIFF, &request))
 		return err_set(e, ERR_SYSTEM, errno, "create tap device %s", name);
 	index = link_index(netlink, name, e);
-	if (index < 0 || link_change(netlink, index, &change, e) < 0)
+	if (index < 0 || link_change(netlink, index, &change, e) < 0 || link_set_hairpin(netlink, index, e) < 0)
 		return -1;
 	return take_fd(&fd);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -185,6 +186,21 @@ int link_change(int sock, int index, const struct link_change *c, struct err *e)
 	if (c->master)
 		put_u32(&r, IFLA_MASTER, (uint32_t)c->master);
 	return ask(sock, &r) ? err_set(e, ERR_SYSTEM, errno, "change network device %d", index) : 0;
+}
+
+int link_set_hairpin(int sock, int port, struct err *e)
+{
+	unsigned char on = 1;
+	struct request r;
+	struct ifinfomsg *i = begin(&r, RTM_SETLINK, 0, sizeof(*i));
+	uint32_t info;
+
+	i->ifi_family = AF_BRIDGE;
+	i->ifi_index = port;
+	info = nest(&r, IFLA_PROTINFO);
+	put(&r, IFLA_BRPORT_MODE, &on, sizeof(on));
+	nest_end(&r, info);
+	return ask(sock, &r) ? err_set(e, ERR_SYSTEM, errno, "hairpin mode of bridge port %d", port) : 0;
 }
 
 int link_delete(int sock, const char *name, struct err *e)

@@ -41,6 +41,8 @@ struct link_change {
 	bool up;                  /* false = leave */
 };
 int link_change(int sock, int index, const struct link_change *c, struct err *e) must_check;
+/* Let a bridge send frames back out of the port that they came in by. */
+int link_set_hairpin(int sock, int port, struct err *e) must_check;
 int link_delete(int sock, const char *name, struct err *e) must_check;
 /* An address that the device has already is no error. */
 int link_add_address(int sock, int index, const struct ip_net *a, struct err *e) must_check;
