@@ -31,8 +31,9 @@ struct agent {
 int agent_boot(struct agent *a, struct err *e) must_check;
 /* Run a small container, so that the kernel has done everything once. */
 int agent_rehearse(struct err *e) must_check;
-/* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on. */
-int agent_bind_disks(struct err *e) must_check;
+/* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on; or take
+ * them away from it. */
+int agent_bind_disks(bool bind, struct err *e) must_check;
 
 /* Devices, addresses, routes and name server by this description; NULL = none. */
 int agent_set_network(struct agent *a, const json_t *network, struct err *e) must_check;
@@ -51,7 +52,7 @@ _Noreturn void agent_power_off(void);
 /* One request of the host: answer is a new object or NULL for an empty one. -1 with *e: the error is the answer. */
 typedef int agent_op_fn(struct agent *a, const json_t *request, json_t **answer, struct err *e);
 
-agent_op_fn op_setup, op_rehearse, op_time_sync, op_sync;
+agent_op_fn op_setup, op_reset, op_time_sync, op_sync;
 agent_op_fn op_create, op_start, op_exec, op_signal, op_resize, op_freeze, op_top, op_stats, op_update, op_delete;
 
 /* Between requests: forget execs that are over, reap orphans. */

@@ -28,6 +28,15 @@
 #define VIRTIO_DEVICES_MAX 64
 #define DISKS 2 /* image and writable layer; those after them are spare */
 
+static int write_binding(const char *file, int number, struct err *e)
+{
+	autofree char *path = xasprintf("/sys/bus/virtio/drivers/virtio_blk/%s", file);
+	char name[16];
+
+	snprintf(name, sizeof name, "virtio%d", number);
+	return io_write_kernel(AT_FDCWD, path, name, e);
+}
+
 static bool is_block_device(int number)
 {
 	autofree char *path = xasprintf(VIRTIO_DEVICES "/virtio%d/device", number);
@@ -38,18 +47,15 @@ static bool is_block_device(int number)
 	return !io_read_file(AT_FDCWD, path, &id, &ignored) && id.s && !strcmp(id.s, VIRTIO_ID_BLOCK);
 }
 
-int agent_bind_disks(struct err *e)
+int agent_bind_disks(bool bind, struct err *e)
 {
 	int bound = 0;
 
 	/* Numbered in the order of the bus, which is that of the host's device table. */
 	for (int i = 0; i < VIRTIO_DEVICES_MAX && bound < DISKS; i++) {
-		char name[16];
-
 		if (!is_block_device(i))
 			continue;
-		snprintf(name, sizeof name, "virtio%d", i);
-		if (io_write_kernel(AT_FDCWD, "/sys/bus/virtio/drivers/virtio_blk/bind", name, e))
+		if (write_binding(bind ? "bind" : "unbind", i, e))
 			return -1;
 		bound++;
 	}

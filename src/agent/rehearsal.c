@@ -2,7 +2,7 @@
 /*
  * One container is run before the template's snapshot: what the kernel makes at the first use of namespaces, cgroups,
  * overlays and filters (slab caches, patched jump labels, per-CPU chunks) is then in every clone, which would otherwise
- * make it anew at each start. A virtual machine that waits for its container does it once more (standby.c).
+ * make it anew at each start.
  */
 #include <fcntl.h>
 
@@ -117,10 +117,4 @@ int agent_rehearse(struct err *e)
 	bundle_free(b);
 	io_remove_tree(AT_FDCWD, REHEARSAL_DIR, &(struct err){ 0 });
 	return rc;
-}
-
-/* In a virtual machine that waits for its container: what is slow the first time has then been done. */
-int op_rehearse(struct agent *a, const json_t *request, json_t **answer, struct err *e)
-{
-	return agent_rehearse(e);
 }

@@ -12,7 +12,7 @@ static const struct agent_op {
 	agent_op_fn *run;
 } agent_ops[] = {
 	{ "create", op_create }, { "delete", op_delete }, { "exec", op_exec },           { "freeze", op_freeze },
-	{ "rehearse", op_rehearse }, { "resize", op_resize }, { "setup", op_setup },   { "signal", op_signal },       { "start", op_start },
+	{ "reset", op_reset }, { "resize", op_resize }, { "setup", op_setup },   { "signal", op_signal },       { "start", op_start },
 	{ "stats", op_stats },   { "sync", op_sync },     { "time_sync", op_time_sync }, { "top", op_top },
 	{ "update", op_update },
 };
@@ -22,7 +22,7 @@ static int run_op(struct agent *a, const char *name, const json_t *request, json
 	for (size_t i = 0; i < array_len(agent_ops); i++) {
 		if (strcmp(agent_ops[i].name, name) != 0)
 			continue;
-		if (!a->set_up && agent_ops[i].run != op_setup && agent_ops[i].run != op_rehearse)
+		if (!a->set_up && agent_ops[i].run != op_setup)
 			return err_set(e, ERR_CONFLICT, 0, "%s before setup", name);
 		return agent_ops[i].run(a, request, answer, e);
 	}

@@ -80,11 +80,22 @@ int op_setup(struct agent *a, const json_t *request, json_t **answer, struct err
 	if (a->set_up)
 		return err_set(e, ERR_CONFLICT, 0, "already set up");
 	if (add_entropy(json_str(request, "entropy", ""), e) || op_time_sync(a, request, answer, e) ||
-	    set_identity(a, request, e) || agent_bind_disks(e) ||
+	    set_identity(a, request, e) || agent_bind_disks(true, e) ||
 	    (json_bool(request, "shares", false) && agent_mount_shares(e)) ||
 	    agent_set_network(a, json_object_get(request, "network"), e))
 		return -1;
 	a->set_up = true;
+	return 0;
+}
+
+/* A rehearsal is over, and the machine waits for its container: its disks are about to be replaced by other ones. */
+int op_reset(struct agent *a, const json_t *request, json_t **answer, struct err *e)
+{
+	if (a->containers)
+		return err_set(e, ERR_CONFLICT, 0, "there are containers");
+	if (agent_bind_disks(false, e))
+		return -1;
+	a->set_up = false;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h.
- * silo-monitor --standby TEMPLATE_DIR ID UID DISK_BYTES, with a socket to silod as descriptor 3: see monitor/standby.h.
+ * silo-monitor --standby BUNDLE_DIR ID UID DISK_BYTES, with a socket to silod as descriptor 3: see monitor/standby.h.
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "monitor/client.h"
@@ -70,12 +71,19 @@ static void set_process(void)
 /* Returns as monitor_standby(). */
 static int stand_by(char **argv, struct monitor_options *o, struct err *e)
 {
-	const struct standby_options vm = { .template_dir = argv[2],
-					    .id = argv[3],
-					    .uid = (uid_t)strtoul(argv[4], NULL, 10),
-					    .disk_bytes = strtoull(argv[5], NULL, 10) };
+	struct bundle *rehearsal = bundle_load(argv[2], e);
+	struct standby_options vm = { .rehearsal = rehearsal,
+				      .id = argv[3],
+				      .uid = (uid_t)strtoul(argv[4], NULL, 10),
+				      .disk_bytes = strtoull(argv[5], NULL, 10) };
+	int go;
 
-	return monitor_standby(&vm, LISTENER, o->stop_fd, o, e);
+	if (!rehearsal)
+		return -1;
+	vm.template_dir = json_str(json_object_get(rehearsal->silo, "vm"), "template", "");
+	go = monitor_standby(&vm, LISTENER, o->stop_fd, o, e);
+	bundle_free(rehearsal);
+	return go;
 }
 
 int main(int argc, char **argv)

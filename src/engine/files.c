@@ -287,7 +287,7 @@ static int write_json(struct engine *g, struct container *c, const char *name, c
 }
 
 /* With --init the program is an argument of the small init. */
-static void add_init(json_t *spec)
+void files_add_init(json_t *spec)
 {
 	json_t *args = json_object_get(json_object_get(spec, "process"), "args");
 
@@ -339,7 +339,7 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 	if (!spec || io_mkdir_all(dir, 0700, e) < 0)
 		return -1;
 	if (json_bool(host, "Init", false))
-		add_init(spec);
+		files_add_init(spec);
 	join_network(spec, net->fd);
 	if (write_json(g, c, "config.json", spec, e) < 0)
 		return -1;

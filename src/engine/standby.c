@@ -5,6 +5,7 @@
  * low priority, and made anew after each use.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +19,9 @@
 #include "base/log.h"
 #include "base/msg.h"
 #include "base/own.h"
+#include "engine/body.h"
+#include "engine/seccomp.h"
+#include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
 #include "monitor/client.h"
@@ -48,26 +52,86 @@ static void discard(struct monitor_standby *vm)
 	close_fd(&vm->sock);
 }
 
-static int spawn(struct engine *g, const char *template, struct monitor_standby *vm, struct err *e)
+/* What a rehearsal is: the small init is told to run a program that isn't there. No program of an image is run in a
+ * machine that another container will get. */
+static const char rehearsal_body[] = "{\"Cmd\":[\"/nowhere\"],\"HostConfig\":{\"Init\":true,\"NetworkMode\":\"none\"}}";
+
+static json_t *rehearsal_config(const char *id, struct err *e)
+{
+	autojson *body = json_parse(rehearsal_body, strlen(rehearsal_body), "rehearsal", e);
+	autojson *config = body ? body_config(body, e) : NULL;
+	autojson *host = config ? body_host(json_object_get(body, "HostConfig"), e) : NULL;
+	struct spec_input in = { .id = id, .hostname = "standby", .config = config, .host = host, .hyperv = true };
+	json_t *spec = host ? spec_make(&in, e) : NULL;
+
+	if (spec)
+		files_add_init(spec);
+	return spec;
+}
+
+static json_t *rehearsal_silo(struct engine *g, const char *id, uid_t uid, const char *template, const char *disk,
+			      struct err *e)
+{
+	autofree char *cache = xasprintf("%s/cache", g->root);
+	autofree char *init = xasprintf("%s/silo-init", g->lib_dir);
+	autofree char *hosts = xasprintf("%s/standby/hosts", g->exec_root);
+	autofree char *seccomp = NULL;
+	autofree char *image = NULL;
+	autojson *caps = spec_caps(NULL);
+	char image_id[IMAGE_ID_MAX];
+
+	if (image_resolve(g->images, "silo/base:latest", image_id, e))
+		return NULL;
+	image = image_erofs(g->images, image_id, e);
+	if (!image || seccomp_profile_file(cache, caps, NULL, &seccomp, e) ||
+	    io_write_file(AT_FDCWD, hosts, "127.0.0.1\tlocalhost\n", strlen("127.0.0.1\tlocalhost\n"), 0644, false, e))
+		return NULL;
+	return json_pack("{s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s}], s:s, s:s, s:{s:s, s:s, s:I}}", "id", id, "isolation", "hyperv",
+			 "rootfs", "image", image, "disk", disk, "files", "destination", "/etc/hosts",
+			 "source", hosts, "init", init, "seccomp", seccomp, "vm",
+			 "template", template, "lib_dir", g->lib_dir, "uid", (json_int_t)uid);
+}
+
+static int write_document(const char *dir, const char *name, json_t *j, struct err *e)
+{
+	autojson *owned = j;
+	autofree char *path = xasprintf("%s/%s", dir, name);
+	autofree char *text = j ? json_text(j) : NULL;
+
+	return text ? io_write_file(AT_FDCWD, path, text, strlen(text), 0600, false, e) : -1;
+}
+
+/* The rehearsal's bundle is EXEC_ROOT/standby; its disk is deleted when it is over. */
+static int spawn(struct engine *g, const char *template, const char *disk, struct monitor_standby *vm, struct err *e)
 {
 	autofree char *program = xasprintf("%s/silo-monitor", g->lib_dir);
+	autofree char *dir = xasprintf("%s/standby", g->exec_root);
 	char id[32] = "standby-";
 
 	random_hex(id + strlen(id), 6);
 	/* A user that no container's VM has: theirs come from the range below. */
 	uid_t uid = VM_UID_BASE + VM_UID_COUNT + (uid_t)(strtoul(id + strlen("standby-"), NULL, 16) % VM_UID_COUNT);
 
-	return monitor_spawn_standby(program, template, id, uid, VM_DISK_BYTES, STDERR_FILENO, vm, e);
+	if (io_mkdir_all(dir, 0700, e) || disk_create(g->vm_dir, disk, VM_DISK_BYTES, uid, e) ||
+	    write_document(dir, "config.json", rehearsal_config(id, e), e) ||
+	    write_document(dir, "silo.json", rehearsal_silo(g, id, uid, template, disk, e), e))
+		return -1;
+	return monitor_spawn_standby(program, dir, id, uid, VM_DISK_BYTES, STDERR_FILENO, vm, e);
 }
 
 /* Blocks until the machine waits, or it can't. */
 static int make(struct standby *s, char **template, struct monitor_standby *vm, struct err *e)
 {
-	*template = vm_template(s->g, e);
-	if (!*template || spawn(s->g, *template, vm, e))
-		return -1;
-	autojson *ready = msg_recv(vm->sock, READY_MS, NULL, NULL, e);
+	autofree char *disk = xasprintf("%s/tmp/standby.ext4", s->g->root);
+	autojson *ready = NULL;
 
+	*template = vm_template(s->g, e);
+	if (!*template)
+		return -1;
+	unlink(disk); /* of a silod that was killed */
+	if (spawn(s->g, *template, disk, vm, e) == 0)
+		ready = msg_recv(vm->sock, READY_MS, NULL, NULL, e);
+	unlink(disk);
 	return ready ? 0 : -1;
 }
 

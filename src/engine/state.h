@@ -75,6 +75,8 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
  * gateway: for --add-host NAME:host-gateway, or "". The files are written in place: a running container sees it. */
 int files_names(struct engine *g, struct container *c, const json_t *own, bool dns, const char *gateway,
 		struct err *e) must_check;
+/* With --init the program of an OCI document is an argument of the small init. */
+void files_add_init(json_t *spec);
 /* hostname as the container sees it: Config.Hostname or the short id. */
 void container_hostname(const struct container *c, const json_t *config, char out[static 65]);
 

@@ -54,6 +54,9 @@ struct standby_options {
 	const char *template_dir; /* of the VM */
 	uid_t uid;                /* unprivileged user that the VM runs as */
 	uint64_t disk_bytes;      /* virtual size of the largest disk that it will get */
+	/* A container of Silo's own making with an image and an empty disk: run once in the VM and forgotten, so that
+	 * QEMU has translated, and the guest's kernel prepared, what the next container needs. */
+	const struct bundle *rehearsal;
 };
 
 struct isolation {
@@ -69,9 +72,8 @@ struct isolation {
 	struct sandbox *(*sandbox_open)(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
 					struct err *e);
 	/**
-	 * standby_open - a sandbox made in advance: a VM that has been cloned, and whose guest has run a container once,
-	 * so that QEMU has translated (and the host has paged in) what the next one needs. It has no disks, no name and
-	 * no secrets: those come with its bundle, and fresh random numbers too. NULL for process.
+	 * standby_open - a sandbox made in advance: a VM that has been cloned and has rehearsed. It has no disks, no name
+	 * and no secrets: those come with its bundle, and fresh random numbers too. NULL for process.
 	 *
 	 * @ev  sandbox_lost only; copied.
 	 */

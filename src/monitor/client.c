@@ -157,14 +157,14 @@ int monitor_spawn(const char *program, const char *bundle_dir, int network, stru
 
 /* --- standby ---------------------------------------------------------------------------------------------------- */
 
-int monitor_spawn_standby(const char *program, const char *template_dir, const char *id, uid_t uid,
+int monitor_spawn_standby(const char *program, const char *rehearsal_dir, const char *id, uid_t uid,
 			  uint64_t disk_bytes, int log_fd, struct monitor_standby *out, struct err *e)
 {
-	autofree char *template = xstrdup(template_dir);
+	autofree char *rehearsal = xstrdup(rehearsal_dir);
 	autofree char *name = xstrdup(id);
 	autofree char *user = xasprintf("%u", uid);
 	autofree char *bytes = xasprintf("%llu", (unsigned long long)disk_bytes);
-	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, template, name, user, bytes, NULL };
+	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, rehearsal, name, user, bytes, NULL };
 	struct spawn_fds f = { .null = above(open("/dev/null", O_RDWR | O_CLOEXEC), e),
 			       .log = above(fcntl(log_fd, F_DUPFD_CLOEXEC, 4), e),
 			       .listener = -1,

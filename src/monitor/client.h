@@ -46,8 +46,9 @@ struct monitor_standby {
 	int sock; /* msg_recv gives {"ready": true} when its VM waits; closing it ends a monitor that still waits */
 };
 
-/* Start a monitor that gets its bundle later, and meanwhile a VM ready. log_fd: its stderr until then; borrowed. */
-int monitor_spawn_standby(const char *program, const char *template_dir, const char *id, uid_t uid,
+/* Start a monitor that gets its bundle later, and meanwhile a VM ready that has rehearsed with the bundle given here
+ * (standby_options). log_fd: its stderr until then; borrowed. */
+int monitor_spawn_standby(const char *program, const char *rehearsal_dir, const char *id, uid_t uid,
 			  uint64_t disk_bytes, int log_fd, struct monitor_standby *out, struct err *e) must_check;
 /* The bundle is its own from now on, as after monitor_spawn(). The caller closes s->sock. On failure the monitor ends. */
 int monitor_give(struct monitor_standby *s, const char *bundle_dir, int network, struct err *e) must_check;

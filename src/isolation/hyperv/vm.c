@@ -26,6 +26,7 @@ struct vm {
 	int agent;
 	int words; /* read end of vmwp's stderr and of the guest's console */
 	struct qmp qmp;
+	unsigned attached; /* how often disks were plugged in */
 	char last_words[LAST_WORDS_MAX + 1];
 };
 
@@ -368,11 +369,14 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 
 /* ---- disks that come later ---- */
 
-/* Open a file in QEMU as a new node, and put it below the node that the device has had from the start. */
-static int attach_disk(struct qmp *q, const char *node, enum vm_fd set, int fd, bool read_only, struct err *e)
+/* Open a file in QEMU as a new node, and put it below the node that the device has had from the start. The node of the
+ * file that was there before is closed. */
+static int attach_disk(struct vm *v, const char *node, int set, int fd, bool read_only, struct err *e)
 {
-	autofree char *file = xasprintf("%s-file", node);
+	autofree char *file = xasprintf("%s-file%u", node, v->attached);
+	autofree char *old = xasprintf("%s-file%u", node, v->attached - 1);
 	autofree char *path = xasprintf("/dev/fdset/%d", set);
+	struct qmp *q = &v->qmp;
 	json_t *add = json_pack("{s:s, s:s, s:s, s:b, s:s}", "driver", "file", "node-name", file, "filename", path,
 				"read-only", read_only, "locking", "off");
 	json_t *reopen = json_pack("{s:s, s:s, s:b, s:s}", "driver", "raw", "node-name", node, "read-only", read_only,
@@ -382,24 +386,36 @@ static int attach_disk(struct qmp *q, const char *node, enum vm_fd set, int fd, 
 		json_object_set_new(add, "discard", json_string("unmap"));
 		json_object_set_new(reopen, "discard", json_string("unmap"));
 	}
-	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), fd, NULL, e) ||
-	    qmp_call(q, "blockdev-add", add, -1, NULL, e)) {
+	reopen = json_pack("{s:[o]}", "options", reopen);
+	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), fd, NULL, e)) {
+		json_decref(add);
 		json_decref(reopen);
 		return -1;
 	}
-	return qmp_call(q, "blockdev-reopen", json_pack("{s:[o]}", "options", reopen), -1, NULL, e);
+	if (qmp_call(q, "blockdev-add", add, -1, NULL, e)) {
+		json_decref(reopen);
+		return -1;
+	}
+	if (qmp_call(q, "blockdev-reopen", reopen, -1, NULL, e))
+		return -1;
+	return v->attached ? qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", old), -1, NULL, e) : 0;
 }
 
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e)
 {
 	autoclose int image = -1;
 	autoclose int disk = -1;
+	int first_set = (int)(1 + v->attached) * VM_FD_COUNT; /* away from those of the command line */
 
 	v->qmp.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS;
 	if (open_disk(image_path, O_RDONLY, &image, e) || open_disk(disk_path, O_RDWR, &disk, e) ||
-	    attach_disk(&v->qmp, "image", VM_FD_IMAGE, image, true, e) ||
-	    attach_disk(&v->qmp, "disk", VM_FD_DISK, disk, false, e))
+	    attach_disk(v, "image", first_set, image, true, e) || attach_disk(v, "disk", first_set + 1, disk, false, e))
 		return err_prefix(e, "disks of the virtual machine");
-	qmp_close(&v->qmp);
+	v->attached++;
 	return 0;
+}
+
+void vm_seal(struct vm *v)
+{
+	qmp_close(&v->qmp);
 }

@@ -34,8 +34,11 @@ struct vm_options {
  * On failure nothing is left; ERR_SYSTEM with QEMU's last words.
  */
 struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
-/* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Once. */
+/* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Those that were plugged
+ * in before are taken out; the guest has unbound them. */
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e) must_check;
+/* Nothing will be plugged in any more. */
+void vm_seal(struct vm *v);
 /* Plug a tap device (borrowed) into a VM whose QMP is still open. */
 int vm_attach_network(struct vm *v, int tap, struct err *e) must_check;
 int vm_channel(const struct vm *v); /* non-blocking stream socket to the agent; borrowed */

@@ -15,7 +15,7 @@
  * Buffers of translated code. A clone's is private memory that it fills within seconds and never gives back: 14 keep
  * an idle VM below 40 MB; 32 make code that doesn't fit some 20 % faster. A boot needs more and goes through it once.
  */
-#define CLONE_TRANSLATION_MIB 14
+#define CLONE_TRANSLATION_MIB 32
 #define BOOT_TRANSLATION_MIB 128
 
 /* A disk that isn't there; by blockdev-reopen a file may take the place of the nothing. */
