@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/sysinfo.h>
 
 #include "base/json.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/body_limits.h"
 #include "engine/health.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
@@ -103,16 +103,9 @@ static const struct {
 } refused[] = {
 	{ "Links", "links (--link)" },
 	{ "StorageOpt", "storage options (--storage-opt)" },
-	{ "Devices", "host devices (--device)" },
-	{ "DeviceCgroupRules", "device rules (--device-cgroup-rule)" },
-	{ "DeviceRequests", "device requests (--gpus)" },
 	{ "CgroupParent", "a parent cgroup (--cgroup-parent)" },
 	{ "Cgroup", "sharing a cgroup" },
 	{ "BlkioWeightDevice", "block I/O limits per device" },
-	{ "BlkioDeviceReadBps", "block I/O limits per device" },
-	{ "BlkioDeviceWriteBps", "block I/O limits per device" },
-	{ "BlkioDeviceReadIOps", "block I/O limits per device" },
-	{ "BlkioDeviceWriteIOps", "block I/O limits per device" },
 	{ "CpuRealtimePeriod", "real-time CPU limits" },
 	{ "CpuRealtimeRuntime", "real-time CPU limits" },
 	{ "MaskedPaths", "a list of masked paths" },
@@ -124,12 +117,26 @@ static const struct {
 	const char *key, *option;
 	const char *values[6];
 } choices[] = {
-	{ "IpcMode", "ipc", { "private", "shareable", "none" } },
-	{ "PidMode", "pid", { "", "private" } },
-	{ "UTSMode", "uts", { "", "private" } },
+	{ "IpcMode", "ipc", { "private", "shareable", "none", "host" } },
+	{ "PidMode", "pid", { "", "private", "host" } },
+	{ "UTSMode", "uts", { "", "private", "host" } },
 	{ "UsernsMode", "userns", { "", "host" } },
-	{ "CgroupnsMode", "cgroupns", { "private" } },
+	{ "CgroupnsMode", "cgroupns", { "private", "host" } },
 };
+
+/* What belongs to the host's kernel, or to another one: a container in a VM can't have it. */
+static int check_shared(const json_t *host, struct err *e)
+{
+	for (size_t i = 0; i < array_len(choices); i++) {
+		const char *value = json_str(host, choices[i].key, "");
+
+		if (strcmp(value, "host") == 0 || str_starts(value, "container:"))
+			return err_set(e, ERR_INVALID, 0,
+				       "--%s=%s is not possible with hyperv isolation: the container has a kernel of its own",
+				       choices[i].option, value);
+	}
+	return 0;
+}
 
 static int check_choices(const json_t *host, struct err *e)
 {
@@ -194,52 +201,6 @@ static int check_log(const json_t *host, struct err *e)
 			return err_set(e, ERR_INVALID, 0, "unknown log opt '%s' for %s log driver", key, type);
 		}
 	}
-	return 0;
-}
-
-static int check_memory(const json_t *host, struct err *e)
-{
-	int64_t memory = json_int(host, "Memory", 0), swap = json_int(host, "MemorySwap", 0);
-	int64_t reserved = json_int(host, "MemoryReservation", 0);
-
-	if (memory < 0 || (memory > 0 && memory < (int64_t)(6 * MIB)))
-		return err_set(e, ERR_INVALID, 0, "Minimum memory limit allowed is 6MB");
-	if (memory > 0 && swap > 0 && swap < memory)
-		return err_set(e, ERR_INVALID, 0,
-			       "Minimum memoryswap limit should be larger than memory limit, see usage");
-	if (memory == 0 && swap > 0)
-		return err_set(e, ERR_INVALID, 0,
-			       "You should always set the Memory limit when using Memoryswap limit, see usage");
-	if (reserved < 0 || (reserved > 0 && reserved < (int64_t)(6 * MIB)))
-		return err_set(e, ERR_INVALID, 0, "Minimum memory reservation allowed is 6MB");
-	if (memory > 0 && reserved > memory)
-		return err_set(e, ERR_INVALID, 0,
-			       "Minimum memory limit can not be less than memory reservation limit, see usage");
-	if (json_int(host, "ShmSize", 0) < 0)
-		return err_set(e, ERR_INVALID, 0, "SHM size can not be less than 0");
-	return 0;
-}
-
-static int check_cpu(const json_t *host, struct err *e)
-{
-	int64_t nano = json_int(host, "NanoCpus", 0), quota = json_int(host, "CpuQuota", 0);
-	int64_t period = json_int(host, "CpuPeriod", 0), oom = json_int(host, "OomScoreAdj", 0);
-	int cpus = get_nprocs();
-
-	if (nano < 0 || nano > (int64_t)cpus * 1000000000)
-		return err_set(e, ERR_INVALID, 0,
-			       "range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", cpus, cpus);
-	if (nano > 0 && (quota || period))
-		return err_set(e, ERR_INVALID, 0,
-			       "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set");
-	if (period && (period < 1000 || period > 1000000))
-		return err_set(e, ERR_INVALID, 0,
-			       "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
-	if (quota > 0 && quota < 1000)
-		return err_set(e, ERR_INVALID, 0, "CPU cfs quota can not be less than 1ms (i.e. 1000)");
-	if (oom < -1000 || oom > 1000)
-		return err_set(e, ERR_INVALID, 0, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
-			       (long long)oom);
 	return 0;
 }
 
@@ -351,9 +312,11 @@ static int check_network(const json_t *host, bool hyperv, struct err *e)
 int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
 {
 	static int (*const checks[])(const json_t *, struct err *) = { check_choices, check_restart, check_log,
-								       check_memory,  check_cpu,     check_security,
+								       check_security,
 								       check_lines,   check_groups,  check_runtime };
 
+	if (hyperv && check_shared(host, e) < 0)
+		return -1;
 	for (size_t i = 0; i < array_len(refused); i++) {
 		if (given(json_object_get(host, refused[i].key)))
 			return err_set(e, ERR_UNSUPPORTED, 0, "%s: not supported yet by Silo", refused[i].what);
@@ -366,8 +329,7 @@ int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct er
 		return -1;
 	if (check_network(host, hyperv, e) < 0)
 		return -1;
-	if (json_bool(host, "OomKillDisable", false) && json_int(host, "Memory", 0) <= 0)
-		json_array_append_new(warnings, json_string("OOM killer is disabled for the container, but no memory limit is "
-							    "set, this can result in the system running out of resources."));
-	return 0;
+	if (given(json_object_get(host, "DeviceRequests"))) /* Docker's text where no driver is there */
+		return err_set(e, ERR_INVALID, 0, "could not select device driver \"\" with capabilities: [[gpu]]");
+	return body_check_limits(host, hyperv, warnings, e);
 }

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/spec_devices.h"
 #include "engine/spec_parts.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -201,11 +202,16 @@ json_t *spec_exec_process(const struct spec_input *in, const json_t *exec, struc
 
 static json_t *make_namespaces(const struct spec_input *in)
 {
-	static const char *const always[] = { "pid", "mount", "ipc", "uts", "cgroup" };
+	static const struct {
+		const char *type, *key; /* key: its member in HostConfig, where "host" means the host's */
+	} kinds[] = { { "pid", "PidMode" }, { "mount", NULL }, { "ipc", "IpcMode" }, { "uts", "UTSMode" },
+		      { "cgroup", "CgroupnsMode" } };
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < array_len(always); i++)
-		json_array_append_new(list, json_pack("{s:s}", "type", always[i]));
+	for (size_t i = 0; i < array_len(kinds); i++) {
+		if (!kinds[i].key || strcmp(json_str(in->host, kinds[i].key, ""), "host") != 0)
+			json_array_append_new(list, json_pack("{s:s}", "type", kinds[i].type));
+	}
 	/* hyperv: the VM's network is the container's. */
 	if (!in->hyperv && strcmp(json_str(in->host, "NetworkMode", ""), "host") != 0)
 		json_array_append_new(list, json_pack("{s:s}", "type", "network"));
@@ -248,12 +254,18 @@ static json_t *make_mounts(const json_t *host)
 						      default_mounts[i].destination, "type", default_mounts[i].type,
 						      "source", default_mounts[i].source, "options", options));
 	}
-	if (strcmp(json_str(host, "IpcMode", ""), "none") == 0)
+	if (strcmp(json_str(host, "IpcMode", ""), "none") == 0) {
 		json_decref(shm_size);
-	else
+	} else if (strcmp(json_str(host, "IpcMode", ""), "host") == 0) {
+		json_decref(shm_size);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "destination", "/dev/shm", "type",
+						      "bind", "source", "/dev/shm", "options", "rbind", "nosuid", "noexec",
+						      "nodev"));
+	} else {
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s, o]}", "destination", "/dev/shm",
 						      "type", "tmpfs", "source", "shm", "options", "nosuid", "noexec",
 						      "nodev", "mode=1777", shm_size));
+	}
 	return list;
 }
 
@@ -272,7 +284,13 @@ json_t *spec_make(const struct spec_input *in, struct err *e)
 	spec = json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", "1.2.0", "process", process, "root",
 			 "path", "rootfs", "readonly", json_bool(in->host, "ReadonlyRootfs", false), "hostname",
 			 in->hostname, "mounts", mounts, "linux", make_linux(in));
-	if (*json_str(in->config, "Domainname", ""))
+	if (devices_add(json_object_get(spec, "linux"), in->host, in->hyperv, e) < 0) {
+		json_decref(spec);
+		return NULL;
+	}
+	if (strcmp(json_str(in->host, "UTSMode", ""), "host") == 0)
+		json_object_del(spec, "hostname"); /* else it would be the host's that is set */
+	else if (*json_str(in->config, "Domainname", ""))
 		json_object_set(spec, "domainname", json_object_get(in->config, "Domainname"));
 	if (json_object_size(json_object_get(in->host, "Annotations")) > 0)
 		json_object_set(spec, "annotations", json_object_get(in->host, "Annotations"));

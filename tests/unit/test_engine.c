@@ -16,7 +16,10 @@
 #include "engine/create.h"
 #include "engine/events.h"
 #include "engine/inspect.h"
+#include "engine/body_limits.h"
+#include "engine/health.h"
 #include "engine/lifecycle.h"
+#include "engine/restart.h"
 #include "engine/logfile.h"
 #include "engine/signals.h"
 #include "engine/top.h"
@@ -358,9 +361,86 @@ static void log_skips_rubbish(void **state)
 	unlink(path);
 }
 
+static void restarts(void **state)
+{
+	static const struct {
+		const char *policy;
+		int exit_code, restarts;
+		bool stopped, wanted;
+	} cases[] = {
+		{ "{\"Name\": \"no\"}", 1, 0, false, false },
+		{ "{\"Name\": \"always\"}", 0, 9, false, true },
+		{ "{\"Name\": \"always\"}", 0, 9, true, false },
+		{ "{\"Name\": \"unless-stopped\"}", 0, 0, false, true },
+		{ "{\"Name\": \"on-failure\"}", 0, 0, false, false },
+		{ "{\"Name\": \"on-failure\"}", 1, 99, false, true },
+		{ "{\"Name\": \"on-failure\", \"MaximumRetryCount\": 2}", 1, 1, false, true },
+		{ "{\"Name\": \"on-failure\", \"MaximumRetryCount\": 2}", 1, 2, false, false },
+	};
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autojson *policy = json_loads(cases[i].policy, 0, NULL);
+
+		assert_int_equal(restart_is_wanted(policy, cases[i].exit_code, cases[i].restarts, cases[i].stopped),
+				 cases[i].wanted);
+	}
+	assert_int_equal(restart_backoff_ms(0, 0), 100);
+	assert_int_equal(restart_backoff_ms(100, 9), 200);
+	assert_int_equal(restart_backoff_ms(51200, 0), 60000);
+	assert_int_equal(restart_backoff_ms(60000, 0), 60000);
+	assert_int_equal(restart_backoff_ms(60000, 10), 100);
+}
+
+static void health_turns(void **state)
+{
+	static const struct {
+		int exit_code;
+		bool in_start_period, changed;
+		const char *status;
+		int streak;
+	} steps[] = {
+		{ 1, true, false, "starting", 0 },  { 1, false, false, "starting", 1 }, { 1, false, true, "unhealthy", 2 },
+		{ 0, false, true, "healthy", 0 },   { 0, false, false, "healthy", 0 },	{ 1, true, false, "healthy", 1 },
+		{ -1, true, true, "unhealthy", 2 },
+	};
+	autojson *health = json_pack("{s:s, s:i, s:[]}", "Status", "starting", "FailingStreak", 0, "Log");
+
+	for (size_t i = 0; i < array_len(steps); i++) {
+		json_t *entry = json_pack("{s:i}", "ExitCode", steps[i].exit_code);
+
+		assert_int_equal(health_result(health, entry, steps[i].in_start_period, 2), steps[i].changed);
+		assert_string_equal(json_str(health, "Status", ""), steps[i].status);
+		assert_int_equal(json_int(health, "FailingStreak", -1), steps[i].streak);
+	}
+	assert_int_equal(json_array_size(json_object_get(health, "Log")), 5);
+}
+
+static void lists_of_numbers(void **state)
+{
+	static const struct {
+		const char *text;
+		int rc, count;
+	} cases[] = { { "0", 0, 1 },   { "0-2,7", 0, 4 }, { "1,1", 0, 1 }, { "", 0, 0 },
+		      { "2-1", -1, 0 }, { "0-", -1, 0 },   { "0,", -1, 0 }, { "8", -1, 0 }, { "-1", -1, 0 }, { "a", -1, 0 } };
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		unsigned char set[8] = { 0 };
+		int n = 0;
+
+		assert_int_equal(list_parse(cases[i].text, set, sizeof(set)), cases[i].rc);
+		for (size_t k = 0; k < sizeof(set); k++)
+			n += set[k];
+		if (cases[i].rc == 0)
+			assert_int_equal(n, cases[i].count);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(restarts),
+		cmocka_unit_test(health_turns),
+		cmocka_unit_test(lists_of_numbers),
 		cmocka_unit_test(life_cycle),
 		cmocka_unit_test(hostile_names_are_no_format),
 		cmocka_unit_test(signals),

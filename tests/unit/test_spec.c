@@ -271,9 +271,10 @@ static void what_is_not_there_is_refused(void **state)
 		const char *text;
 	} cases[] = {
 		{ "{}", false, ERR_NONE, "" },
-		{ "{\"PortBindings\": {\"80/tcp\": [{\"HostPort\": \"80\"}]}}", false, ERR_UNSUPPORTED, "-p" },
-		{ "{\"Privileged\": true, \"PidMode\": \"host\"}", false, ERR_UNSUPPORTED, "--pid=host" },
-		{ "{\"NetworkMode\": \"mynet\"}", false, ERR_INVALID, "network mynet not found" },
+		{ "{\"StorageOpt\": {\"size\": \"1g\"}}", false, ERR_UNSUPPORTED, "--storage-opt" },
+		{ "{\"Privileged\": true, \"PidMode\": \"host\"}", false, ERR_NONE, "" },
+		{ "{\"PidMode\": \"container:x\"}", false, ERR_UNSUPPORTED, "--pid=container:x" },
+		{ "{\"PidMode\": \"host\"}", true, ERR_INVALID, "--pid=host is not possible with hyperv isolation" },
 		{ "{\"NetworkMode\": \"host\"}", false, ERR_NONE, "" },
 		{ "{\"NetworkMode\": \"host\"}", true, ERR_INVALID, "hyperv" },
 		{ "{\"Memory\": 1000}", false, ERR_INVALID, "Minimum memory limit allowed is 6MB" },

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Limits, devices, namespaces of the host: the same options in both isolation modes."""
+import os
+import socket
+
+import pytest
+
+from conftest import BASE
+from engine import until
+
+CPUS = os.cpu_count()
+
+# option, file of cgroup v1 and v2, what stands there in each
+FILES = [
+    ("--memory=64m", "memory/memory.limit_in_bytes", "67108864", "memory.max", "67108864"),
+    ("--memory-reservation=32m", "memory/memory.soft_limit_in_bytes", "33554432", "memory.low", "33554432"),
+    ("--cpus=0.5", "cpu/cpu.cfs_quota_us", "50000", "cpu.max", "50000 100000"),
+    ("--cpu-quota=20000", "cpu/cpu.cfs_quota_us", "20000", "cpu.max", "20000 100000"),
+    ("--cpu-shares=512", "cpu/cpu.shares", "512", "cpu.weight", "20"),
+    ("--cpuset-cpus=0", "cpuset/cpuset.cpus", "0", "cpuset.cpus", "0"),
+    ("--pids-limit=33", "pids/pids.max", "33", "pids.max", "33"),
+]
+
+
+def look(v1, v2):
+    return ["sh", "-c", f"cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}"]
+
+
+@pytest.mark.parametrize("option, v1, value1, v2, value2", FILES, ids=[f[0].split("=")[0][2:] for f in FILES])
+def test_limit_is_in_the_cgroup(run, option, v1, value1, v2, value2):
+    assert run("--rm", option, BASE, *look(v1, v2)).line in (value1, value2)
+
+
+def test_limits_of_the_process(run):
+    out = run("--rm", "--ulimit", "nofile=100:200", "--shm-size=8m", "--sysctl", "net.ipv4.ip_forward=1",
+              "--sysctl", "kernel.msgmax=4096", BASE, "sh", "-c",
+              "ulimit -n; ulimit -Hn; df -k /dev/shm | tail -n 1; cat /proc/sys/net/ipv4/ip_forward "
+              "/proc/sys/kernel/msgmax").out.split()
+    assert out[:2] == ["100", "200"] and "8192" in out and out[-2:] == ["1", "4096"]
+
+
+def test_update_while_running_and_stored(engine, sleeper):
+    engine.docker("update", "--pids-limit=44", "--cpu-shares=256", "--memory=80m", "--memory-swap=80m", sleeper)
+    assert engine.docker("exec", sleeper, *look("pids/pids.max", "pids.max")).line == "44"
+    assert engine.docker("exec", sleeper, *look("memory/memory.limit_in_bytes", "memory.max")).line == "83886080"
+    host = engine.inspect(sleeper)["HostConfig"]
+    assert (host["PidsLimit"], host["CpuShares"], host["Memory"]) == (44, 256, 83886080)
+    engine.docker("restart", "-t", "0", sleeper)
+    assert engine.docker("exec", sleeper, *look("pids/pids.max", "pids.max")).line == "44"
+
+
+def test_update_of_the_restart_policy(engine, sleeper):
+    engine.docker("update", "--restart=on-failure:3", sleeper)
+    assert engine.inspect(sleeper)["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+
+
+def test_oom(engine, run, name):
+    run("--name", name, "--memory=16m", "--memory-swap=16m", BASE, "sh", "-c", "exec tail /dev/zero", code=137)
+    state = engine.state(name)
+    assert state["OOMKilled"] and state["ExitCode"] == 137
+    until("oom event", lambda: [e for e in engine.watch.events if e["Action"] == "oom"
+                                and e["Actor"]["Attributes"]["name"] == name])
+
+
+def test_stats(engine, run, name):
+    run("-d", "--name", name, "--memory=64m", BASE, "sh", "-c", "while :; do :; done")
+    status, _, first = engine.http("GET", f"/containers/{name}/stats?stream=false")
+    assert status == 200
+    memory, cpu, before = first["memory_stats"], first["cpu_stats"], first["precpu_stats"]
+    assert memory["limit"] == 67108864 and 0 < memory["usage"] < 67108864
+    assert cpu["cpu_usage"]["total_usage"] > before["cpu_usage"]["total_usage"] > 0
+    assert first["pids_stats"]["current"] >= 1
+
+
+WRONG = [
+    ({"Memory": 1024}, "Minimum memory limit allowed is 6MB"),
+    ({"Memory": 33554432, "MemorySwap": 16777216}, "Minimum memoryswap limit should be larger than memory limit"),
+    ({"MemorySwap": 33554432}, "You should always set the Memory limit when using Memoryswap limit"),
+    ({"NanoCpus": (CPUS + 1) * 10**9}, f"range of CPUs is from 0.01 to {CPUS}.00, as there are only {CPUS} CPUs available"),
+    ({"NanoCpus": 10**9, "CpuPeriod": 1000}, "Conflicting options: Nano CPUs and CPU Period cannot both be set"),
+    ({"NanoCpus": 10**9, "CpuQuota": 1000}, "Conflicting options: Nano CPUs and CPU Quota cannot both be set"),
+    ({"CpusetCpus": "0-"}, "Invalid value 0- for cpuset cpus"),
+    ({"CpusetCpus": "4000"}, "Requested CPUs are not available - requested 4000, available: "),
+    ({"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
+    ({"CpuPeriod": 10}, "CPU cfs period can not be less than 1ms"),
+    ({"DeviceCgroupRules": ["c 1 rwm"]}, "invalid device cgroup rule format: 'c 1 rwm'"),
+    ({"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]}, 'could not select device driver "" with capabilities: [[gpu]]'),
+]
+
+
+@pytest.mark.parametrize("host, text", WRONG, ids=[w[1][:30] for w in WRONG])
+def test_limits_that_make_no_sense(engine, mode, host, text):
+    status, _, body = engine.http("POST", "/containers/create",
+                                  {"Image": BASE, "Cmd": ["true"], "HostConfig": dict(host, Isolation=mode)})
+    assert status == 400 and text in body["message"], body
+
+
+HOSTS = [("--device=/dev/fuse", "devices of the host can't be passed into a virtual machine yet: /dev/fuse"),
+         ("--ipc=host", "--ipc=host is not possible with hyperv isolation"),
+         ("--pid=host", "--pid=host is not possible with hyperv isolation"),
+         ("--pid=container:x", "--pid=container:x is not possible with hyperv isolation"),
+         ("--uts=host", "--uts=host is not possible with hyperv isolation"),
+         ("--userns=host", "--userns=host is not possible with hyperv isolation")]
+
+
+@pytest.mark.parametrize("option, text", HOSTS, ids=[h[0] for h in HOSTS])
+def test_what_a_vm_cannot_share(engine, option, text):
+    assert text in engine.docker("create", "--isolation=hyperv", option, BASE, "true", code=1).err
+
+
+def process_run(engine, *args, **kwargs):
+    return engine.docker("run", "--rm", "--isolation=process", *args, **kwargs)
+
+
+def test_device_with_permissions(engine, tmp_path):
+    """The kernel's log as a node of our own: a host may have none in /dev."""
+    node = tmp_path / "node"
+    os.mknod(node, 0o666 | 0o020000, os.makedev(1, 11))
+    os.chmod(node, 0o666)
+    out = process_run(engine, f"--device={node}:/dev/other:w", BASE, "sh", "-c",
+                      "(: > /dev/other) 2>&1 && echo writes; (: < /dev/other) 2>&1; ls -l /dev/other", code=None).out
+    assert "writes" in out and "ermitted" in out and "1,  11" in out, out
+
+
+def test_device_cgroup_rule(engine):
+    probe = "mknod /tmp/f c 10 229 && (head -c 0 /tmp/f && : < /tmp/f) 2>&1"
+    assert "ermitted" in process_run(engine, BASE, "sh", "-c", probe, code=None).out
+    assert "ermitted" not in process_run(engine, "--device-cgroup-rule=c 10:229 rwm", BASE, "sh", "-c", probe, code=None).out
+
+
+def test_privileged_has_the_devices(engine):
+    nodes = process_run(engine, "--privileged", BASE, "ls", "/dev").out.split()
+    assert "full" in nodes and "null" in nodes and len(nodes) > 12
+
+
+def test_namespaces_of_the_host(engine):
+    for option, kind in (("--pid=host", "pid"), ("--ipc=host", "ipc"), ("--uts=host", "uts"), ("--cgroupns=host", "cgroup")):
+        inside = process_run(engine, option, BASE, "readlink", f"/proc/self/ns/{kind}").line
+        assert inside == os.readlink(f"/proc/self/ns/{kind}"), option
+    name = socket.gethostname()
+    process_run(engine, "--uts=host", BASE, "hostname")
+    assert socket.gethostname() == name
+
+
+def test_missing_device(engine):
+    failed = engine.docker("create", "--isolation=process", "--device=/dev/nothing-here", BASE, "true", code=1)
+    assert 'error gathering device information while adding custom device "/dev/nothing-here"' in failed.err
