@@ -377,10 +377,26 @@ void net_started(struct engine *g, struct container *c)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* Does a container that shares another one's network run? */
+static bool anybody_joined(struct engine *g)
+{
+	struct container **all = table_all(g);
+	bool joined = false;
+
+	for (size_t i = 0; all[i] && !joined; i++) {
+		autojson *host = record_host(all[i]);
+
+		joined = strncmp(json_str(host, "NetworkMode", ""), "container:", strlen("container:")) == 0;
+	}
+	table_free_list(all);
+	return joined;
+}
+
 void box_release(struct networking *w, struct net_box *b)
 {
 	struct endpoint *x;
 	struct err e = { 0 };
+	bool linger;
 
 	if (w->dns)
 		dns_forget(w->dns, b->id);
@@ -390,9 +406,11 @@ void box_release(struct networking *w, struct net_box *b)
 		log_warn("container %.12s: %s", b->id, e.msg);
 	b->filtered = false;
 	ports_free(b);
+	linger = !b->hyperv && anybody_joined(w->g);
 	while ((x = b->endpoints)) {
-		/* Usually gone with its namespace or its machine; deleting is for a process that lingers there. */
-		if (!b->hyperv && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
+		/* A device goes with its namespace or its machine. To delete it takes many milliseconds, which somebody
+		 * waits for: only where the namespace may live on. */
+		if (linger && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
 			log_warn("container %.12s: %s", b->id, e.msg);
 		if (b->told)
 			network_event(w, x->n, "disconnect", b->id);

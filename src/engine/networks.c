@@ -106,6 +106,7 @@ static void load_nets(struct network *n, const json_t *doc)
 	}
 	n->internal = json_bool(n->doc, "Internal", false);
 	n->user_subnet = json_bool(doc, "user_subnet", false);
+	n->dns_port = (unsigned short)json_int(doc, "dns_port", 0);
 }
 
 static int network_save(struct networking *w, const struct network *n, struct err *e)
@@ -116,9 +117,9 @@ static int network_save(struct networking *w, const struct network *n, struct er
 	ip_net_format(&n->nets[NET_V6], v6);
 	ip_net_format(&n->ranges[NET_V4], range4);
 	ip_net_format(&n->ranges[NET_V6], range6);
-	autojson *doc = json_pack("{s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:b}", "driver", n->driver, "created", n->created,
+	autojson *doc = json_pack("{s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:b, s:i}", "driver", n->driver, "created", n->created,
 				  "doc", n->doc, "bridge", n->bridge, "v4", v4, "v6", v6, "range4", range4, "range6", range6,
-				  "user_subnet", n->user_subnet);
+				  "user_subnet", n->user_subnet, "dns_port", n->dns_port);
 	autofree char *text = json_text(doc);
 
 	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO networks (id, name, doc) VALUES (?, ?, ?)", "sss", n->id, n->name,
@@ -359,12 +360,15 @@ int network_serve_names(struct networking *w, struct network *n, struct err *e)
 	if (names_start(w, e) < 0)
 		return -1;
 	/* The port that running machines know; another when somebody else has it by now. */
-	if (netns_listen(-1, &n->nets[NET_V4].a, &n->dns_port, &udp, &tcp, e) < 0)
-		return -1;
+	if (netns_listen(-1, &n->nets[NET_V4].a, &n->dns_port, &udp, &tcp, e) < 0) {
+		n->dns_port = 0;
+		if (netns_listen(-1, &n->nets[NET_V4].a, &n->dns_port, &udp, &tcp, e) < 0)
+			return -1;
+	}
 	if (dns_listen(w->dns, key, udp, tcp, e) < 0)
 		return -1;
 	n->dns = true;
-	return 0;
+	return network_save(w, n, e);
 }
 
 void network_event(struct networking *w, const struct network *n, const char *action, const char *container)

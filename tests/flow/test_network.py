@@ -149,13 +149,18 @@ def test_published_port(engine, run, name, outside):
 
 
 def test_udp(engine, run, name, outside):
-    run("-d", "--name", name, "-p", "5353:5354/udp", BASE, "nc", "-u", "-l", "-p", "5354")
+    run("-d", "--name", name, "-p", "5353:5354/udp", BASE, "sleep", "1000")
 
     def send():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            return s.sendto(b"hello\n", (UPLINK, 5353))
+            return s.sendto(b"hello", (UPLINK, 5353))
 
-    until("a datagram has arrived", lambda: in_namespace(outside, send) and "hello" in engine.docker("logs", name).out)
+    def arrived():
+        in_namespace(outside, send)
+        rows = [r.split() for r in engine.docker("exec", name, "cat", "/proc/net/snmp").out.splitlines() if r.startswith("Udp:")]
+        return int(rows[1][rows[0].index("NoPorts")])
+
+    until("a datagram has arrived where nobody listens", arrived)
 
 
 def test_random_ports(engine, run, name):
@@ -315,7 +320,7 @@ def test_after_a_crash_of_the_engine(own_engine, mode, name):
     # In good order and without containers it takes everything with it.
     engine.stop()
     assert engine.command("nft", "list", "tables") == ""
-    assert [line.split()[1] for line in engine.ip("-o", "link").splitlines()] == ["lo:"]
+    until("no device is left", lambda: [line.split()[1] for line in engine.ip("-o", "link").splitlines()] == ["lo:"])
 
 
 def test_other_rules_are_left_alone(own_engine, name):
