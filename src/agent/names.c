@@ -206,7 +206,8 @@ static void on_connection(void *arg, uint32_t events unused_arg)
 	s->side[0] = (struct side){ .s = s, .fd = take_fd(&fd) };
 	s->side[1] = (struct side){ .s = s, .fd = connect_server(r, SOCK_STREAM) };
 	r->n_streams++;
-	if (s->side[1].fd < 0 || !(s->side[0].io = loop_add(r->loop, s->side[0].fd, EPOLLIN, on_side, &s->side[0], &e)) ||
+	if (s->side[1].fd < 0 ||
+	    !(s->side[0].io = loop_add(r->loop, s->side[0].fd, EPOLLIN, on_side, &s->side[0], &e)) ||
 	    !(s->side[1].io = loop_add(r->loop, s->side[1].fd, EPOLLIN, on_side, &s->side[1], &e)) ||
 	    !(s->timer = loop_timer(r->loop, QUERY_MS, on_stream_timeout, s, &e)))
 		stream_end(s);
@@ -216,10 +217,13 @@ static void on_connection(void *arg, uint32_t events unused_arg)
 
 static int open_socket(int type, struct err *e)
 {
-	struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(0x7f00000b) };
+	struct sockaddr_in name = { .sin_family = AF_INET,
+				    .sin_port = htons(PORT),
+				    .sin_addr.s_addr = htonl(0x7f00000b) };
 	autoclose int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&name, sizeof(name)) < 0 || (type == SOCK_STREAM && listen(fd, 8) < 0))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&name, sizeof(name)) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, 8) < 0))
 		return err_set(e, ERR_SYSTEM, errno, "name server's address");
 	return take_fd(&fd);
 }
@@ -243,7 +247,8 @@ int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned sho
 	r->server_len = server->family == AF_INET6 ? sizeof(*v6) : sizeof(*v4);
 	r->udp = open_socket(SOCK_DGRAM, e);
 	r->tcp = r->udp < 0 ? -1 : open_socket(SOCK_STREAM, e);
-	if (r->tcp >= 0 && loop_add(l, r->udp, EPOLLIN, on_query, r, e) && loop_add(l, r->tcp, EPOLLIN, on_connection, r, e))
+	if (r->tcp >= 0 && loop_add(l, r->udp, EPOLLIN, on_query, r, e) &&
+	    loop_add(l, r->tcp, EPOLLIN, on_connection, r, e))
 		return 0;
 	return -1; /* the VM ends with this */
 }

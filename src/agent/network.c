@@ -54,7 +54,8 @@ static int set_interface(int sock, const json_t *interface, struct err *e)
 	if (index < 0)
 		return -1;
 	if (mac_parse(text, mac) < 0 || mtu < 0 || mtu > MTU_MAX)
-		return err_set(e, ERR_INVALID, 0, "network device %s: MAC \"%.40s\", MTU %lld", name, text, (long long)mtu);
+		return err_set(e, ERR_INVALID, 0, "network device %s: MAC \"%.40s\", MTU %lld", name, text,
+			       (long long)mtu);
 	up.mtu = (unsigned)mtu;
 	/* While it is down: that is where every driver takes a new address. */
 	if (link_change(sock, index, &address, e) < 0 || link_change(sock, index, &up, e) < 0 ||

@@ -38,8 +38,7 @@ static int take_static(struct in_use *u, const char *text, int v, struct ip_addr
 	if (ip_parse(text, out) < 0 || out->family != (v == NET_V6 ? AF_INET6 : AF_INET))
 		return err_set(e, ERR_INVALID, 0, "invalid IPv%d address: %s", v == NET_V6 ? 6 : 4, text);
 	if (!net->a.family || !ip_in(net, out))
-		return err_set(e, ERR_INVALID, 0,
-			       "no configured subnet or ip-range contain the IP address %s", text);
+		return err_set(e, ERR_INVALID, 0, "no configured subnet or ip-range contain the IP address %s", text);
 	if (is_taken(u, out))
 		return err_set(e, ERR_FORBIDDEN, 0, "Address already in use");
 	return 0;
@@ -111,8 +110,9 @@ int address_pool(struct networking *w, struct ip_net *out, struct err *e)
 	static const struct {
 		const char *base;
 		unsigned size;
-	} texts[] = { { "172.30.0.0/15", 16 }, { "172.18.0.0/15", 16 }, { "172.20.0.0/14", 16 }, { "172.24.0.0/14", 16 },
-		      { "172.28.0.0/15", 16 }, { "192.168.0.0/16", 20 }, { "10.192.0.0/10", 20 } };
+	} texts[] = { { "172.30.0.0/15", 16 }, { "172.18.0.0/15", 16 }, { "172.20.0.0/14", 16 },
+		      { "172.24.0.0/14", 16 }, { "172.28.0.0/15", 16 }, { "192.168.0.0/16", 20 },
+		      { "10.192.0.0/10", 20 } };
 	struct ipam_pool pools[array_len(texts)];
 	size_t n = 0;
 
@@ -123,7 +123,8 @@ int address_pool(struct networking *w, struct ip_net *out, struct err *e)
 	return ipam_network(pools, n, clashes, w, out, e);
 }
 
-static int parse_inside(const json_t *config, const char *key, const struct ip_net *net, struct ip_addr *out, struct err *e)
+static int parse_inside(const json_t *config, const char *key, const struct ip_net *net, struct ip_addr *out,
+			struct err *e)
 {
 	const char *text = json_str(config, key, "");
 
@@ -150,15 +151,16 @@ static int read_entry(struct networking *w, struct network *n, const json_t *con
 		return err_set(e, ERR_INVALID, 0, "invalid subnet %s: invalid CIDR block notation", subnet);
 	v = net.a.family == AF_INET6 ? NET_V6 : NET_V4;
 	if (n->nets[v].a.family)
-		return err_set(e, ERR_UNSUPPORTED, 0, "more than one IPv%d subnet in a network is not supported by Silo",
-			       v == NET_V6 ? 6 : 4);
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "more than one IPv%d subnet in a network is not supported by Silo", v == NET_V6 ? 6 : 4);
 	first = ip_first(&net);
 	if (!ip_equal(&first, &net.a))
 		return err_set(e, ERR_INVALID, 0, "invalid subnet %s: it should be a network address", subnet);
 	if (8 * ip_bytes(net.a.family) - net.prefix < 2 || net.prefix < 4)
 		return err_set(e, ERR_INVALID, 0, "invalid subnet %s: no room for addresses, or too much", subnet);
 	if (address_pool_clashes(w, &net))
-		return err_set(e, ERR_FORBIDDEN, 0, "invalid pool request: Pool overlaps with other one on this address space");
+		return err_set(e, ERR_FORBIDDEN, 0,
+			       "invalid pool request: Pool overlaps with other one on this address space");
 	if (parse_inside(config, "Gateway", &net, &gateway, e) < 0)
 		return -1;
 	if (*range && (ip_net_parse(range, &n->ranges[v]) < 0 || !ip_in(&net, &n->ranges[v].a) ||

@@ -17,8 +17,10 @@ json_t *settings_canonical(const json_t *settings, struct err *e)
 	unsigned char bytes[MAC_BYTES];
 	int64_t priority;
 
-	if (json_get_object(settings, "IPAMConfig", &ipam, e) < 0 || json_get_strings(settings, "Aliases", &aliases, e) < 0 ||
-	    json_get_strings(settings, "Links", &links, e) < 0 || json_get_str(settings, "MacAddress", "", &mac, e) < 0 ||
+	if (json_get_object(settings, "IPAMConfig", &ipam, e) < 0 ||
+	    json_get_strings(settings, "Aliases", &aliases, e) < 0 ||
+	    json_get_strings(settings, "Links", &links, e) < 0 ||
+	    json_get_str(settings, "MacAddress", "", &mac, e) < 0 ||
 	    json_get_object(settings, "DriverOpts", &options, e) < 0 ||
 	    json_get_int(settings, "GwPriority", 0, &priority, e) < 0 ||
 	    json_get_str(ipam, "IPv4Address", "", &v4, e) < 0 || json_get_str(ipam, "IPv6Address", "", &v6, e) < 0)
@@ -33,8 +35,8 @@ json_t *settings_canonical(const json_t *settings, struct err *e)
 		return NULL;
 	}
 	return json_pack("{s:O?, s:o, s:s, s:n, s:I}", "IPAMConfig", ipam, "Aliases",
-			 aliases ? json_deep_copy(aliases) : json_array(), "MacAddress", mac, "DriverOpts", "GwPriority",
-			 (json_int_t)priority);
+			 aliases ? json_deep_copy(aliases) : json_array(), "MacAddress", mac, "DriverOpts",
+			 "GwPriority", (json_int_t)priority);
 }
 
 int settings_check(const struct network *n, const json_t *settings, struct err *e)
@@ -43,14 +45,20 @@ int settings_check(const struct network *n, const json_t *settings, struct err *
 	bool address = *json_str(ipam, "IPv4Address", "") || *json_str(ipam, "IPv6Address", "");
 
 	if (address && n->predefined)
-		return err_set(e, ERR_INVALID, 0, "invalid config for network %s: user specified IP address is supported on user "
-						  "defined networks only", n->name);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid config for network %s: user specified IP address is supported on user "
+			       "defined networks only",
+			       n->name);
 	if (address && !n->user_subnet)
-		return err_set(e, ERR_INVALID, 0, "invalid config for network %s: user specified IP address is supported only "
-						  "when connecting to networks with user configured subnets", n->name);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid config for network %s: user specified IP address is supported only "
+			       "when connecting to networks with user configured subnets",
+			       n->name);
 	if (json_array_size(json_object_get(settings, "Aliases")) && n->predefined)
-		return err_set(e, ERR_INVALID, 0, "invalid config for network %s: network-scoped aliases are only supported for "
-						  "user-defined networks", n->name);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid config for network %s: network-scoped aliases are only supported for "
+			       "user-defined networks",
+			       n->name);
 	return 0;
 }
 
@@ -69,7 +77,8 @@ static int add_settings(struct networking *w, json_t *out, const char *ref, cons
 /* The network of NetworkMode ("default" and "nat": the default bridge) is always one of them. */
 static int read_networks(struct networking *w, struct container *c, const json_t *body, json_t *out, struct err *e)
 {
-	const char *mode = json_str(c->host, "NetworkMode", "bridge"), *key, *mac = json_str(c->config, "MacAddress", "");
+	const char *mode = json_str(c->host, "NetworkMode", "bridge"), *key,
+		   *mac = json_str(c->config, "MacAddress", "");
 	json_t *networking, *endpoints, *settings;
 	const struct network *n = network_find(w, mode, NULL);
 	const char *name = n ? n->name : mode;
@@ -90,11 +99,13 @@ static int read_networks(struct networking *w, struct container *c, const json_t
 	if (*mac && !*json_str(settings, "MacAddress", ""))
 		json_object_set_new(settings, "MacAddress", json_string(mac));
 	if (n && strcmp(n->driver, "bridge") != 0 && json_object_size(out) > 1)
-		return err_set(e, ERR_INVALID, 0, "conflicting options: cannot attach both user-defined and non-user-defined "
-						  "network-modes");
+		return err_set(e, ERR_INVALID, 0,
+			       "conflicting options: cannot attach both user-defined and non-user-defined "
+			       "network-modes");
 	if (strcmp(c->isolation, "hyperv") == 0 && json_object_size(out) > 1)
-		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has one network device: it can't be in more than one "
-						      "network yet");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "a hyperv container has one network device: it can't be in more than one "
+			       "network yet");
 	return 0;
 }
 

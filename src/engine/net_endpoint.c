@@ -26,8 +26,8 @@ static json_t *endpoint_record(const struct endpoint *x)
 	mac_format(x->mac, mac);
 	ip_format(&x->addresses[NET_V4], v4);
 	ip_format(&x->addresses[NET_V6], v6);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "network", x->n->id, "id", x->id, "mac", mac, "v4", v4, "v6",
-			 v6, "port", x->port, "name", x->name);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "network", x->n->id, "id", x->id, "mac", mac, "v4", v4,
+			 "v6", v6, "port", x->port, "name", x->name);
 }
 
 int box_save(struct networking *w, const struct net_box *b, struct err *e)
@@ -40,14 +40,15 @@ int box_save(struct networking *w, const struct net_box *b, struct err *e)
 		char host[IP_TEXT_MAX];
 
 		ip_format(&p->host, host);
-		json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "proto", p->proto, "port", p->port, "host_port",
-						       p->host_port, "host", host));
+		json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "proto", p->proto, "port", p->port,
+						       "host_port", p->host_port, "host", host));
 	}
-	autojson *doc = json_pack("{s:b, s:O, s:O, s:O}", "hyperv", b->hyperv, "config", b->config, "endpoints", endpoints,
-				  "ports", ports);
+	autojson *doc = json_pack("{s:b, s:O, s:O, s:O}", "hyperv", b->hyperv, "config", b->config, "endpoints",
+				  endpoints, "ports", ports);
 	autofree char *text = json_text(doc);
 
-	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO endpoints (container, doc) VALUES (?, ?)", "ss", b->id, text);
+	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO endpoints (container, doc) VALUES (?, ?)", "ss", b->id,
+		       text);
 }
 
 /* --- the packet filter ------------------------------------------------------------------------------------------------------ */
@@ -66,7 +67,10 @@ void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, stru
 	for (const struct endpoint *x = b->endpoints; x; x = x->next)
 		filter_endpoint(w, x, verb, out);
 	for (const struct port_binding *p = b->ports; p; p = p->next) {
-		struct fw_port f = { .proto = p->proto, .host = &p->host, .host_port = p->host_port, .to_port = p->port,
+		struct fw_port f = { .proto = p->proto,
+				     .host = &p->host,
+				     .host_port = p->host_port,
+				     .to_port = p->port,
 				     .to = &b->endpoints->addresses[p->host.family == AF_INET6 ? NET_V6 : NET_V4] };
 
 		fw_port(w->firewall, out, verb, &f);
@@ -227,8 +231,9 @@ static int add_endpoints(struct networking *w, struct net_box *b, const char *mo
 			return -1;
 	}
 	if (b->hyperv && b->endpoints && b->endpoints->next)
-		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has one network device: it can't be in more than one "
-						      "network yet");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "a hyperv container has one network device: it can't be in more than one "
+			       "network yet");
 	return 0;
 }
 
@@ -267,8 +272,8 @@ static json_t *guest_document(const struct endpoint *x)
 		if (!x->n->internal)
 			json_array_append_new(gateways, json_string(text));
 	}
-	out = json_pack("{s:[{s:s, s:s, s:o, s:o, s:i}]}", "interfaces", "name", x->name, "mac", mac, "addresses", addresses,
-			"gateways", gateways, "mtu", (int)x->n->mtu);
+	out = json_pack("{s:[{s:s, s:s, s:o, s:o, s:i}]}", "interfaces", "name", x->name, "mac", mac, "addresses",
+			addresses, "gateways", gateways, "mtu", (int)x->n->mtu);
 	if (network_is_user_defined(x->n)) {
 		ip_format(&x->n->nets[NET_V4].a, server);
 		json_object_set_new(out, "dns", json_pack("{s:s, s:i}", "server", server, "port", x->n->dns_port));
@@ -327,8 +332,10 @@ static int join_container(struct engine *g, const char *ref, struct net_setup *o
 	if (pid <= 0)
 		return err_set(e, ERR_CONFLICT, 0, "cannot join network of a non running container: %s", other->id);
 	if (strcmp(other->isolation, "process") != 0)
-		return err_set(e, ERR_UNSUPPORTED, 0, "--network=container: %s is a hyperv container: its network is inside its "
-						      "virtual machine", ref);
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "--network=container: %s is a hyperv container: its network is inside its "
+			       "virtual machine",
+			       ref);
 	out->fd = netns_of(pid, e);
 	return out->fd < 0 ? -1 : 0;
 }
@@ -513,7 +520,8 @@ json_t *endpoint_settings(const struct net_box *b, const char *network, const st
 {
 	const json_t *settings = json_object_get(b->config, network);
 	json_t *aliases = json_object_get(settings, "Aliases"), *ipam = json_object_get(settings, "IPAMConfig");
-	char mac[MAC_TEXT_MAX] = "", v4[IP_TEXT_MAX] = "", v6[IP_TEXT_MAX] = "", gw4[IP_TEXT_MAX] = "", gw6[IP_TEXT_MAX] = "";
+	char mac[MAC_TEXT_MAX] = "", v4[IP_TEXT_MAX] = "", v6[IP_TEXT_MAX] = "", gw4[IP_TEXT_MAX] = "",
+	     gw6[IP_TEXT_MAX] = "";
 	struct networking *mutable_w = (struct networking *)(uintptr_t)w;
 	struct network *n = network_find(mutable_w, network, NULL);
 	const struct endpoint *x;
@@ -531,12 +539,12 @@ json_t *endpoint_settings(const struct net_box *b, const char *network, const st
 	} else {
 		snprintf(mac, sizeof(mac), "%s", json_str(settings, "MacAddress", ""));
 	}
-	return json_pack("{s:O?, s:n, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig", ipam,
-			 "Links", "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac, "NetworkID",
-			 n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4, "IPAddress", v4, "IPPrefixLen",
-			 x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6, "GlobalIPv6Address", v6,
-			 "GlobalIPv6PrefixLen", x && *v6 ? (int)n->nets[NET_V6].prefix : 0, "DriverOpts",
-			 json_object_get(settings, "DriverOpts"), "DNSNames",
-			 n && network_is_user_defined(n) ? dns_names(mutable_w, b, settings) : json_null(), "GwPriority",
-			 (json_int_t)json_int(settings, "GwPriority", 0));
+	return json_pack("{s:O?, s:n, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig",
+			 ipam, "Links", "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac,
+			 "NetworkID", n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4, "IPAddress", v4,
+			 "IPPrefixLen", x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6,
+			 "GlobalIPv6Address", v6, "GlobalIPv6PrefixLen", x && *v6 ? (int)n->nets[NET_V6].prefix : 0,
+			 "DriverOpts", json_object_get(settings, "DriverOpts"), "DNSNames",
+			 n && network_is_user_defined(n) ? dns_names(mutable_w, b, settings) : json_null(),
+			 "GwPriority", (json_int_t)json_int(settings, "GwPriority", 0));
 }

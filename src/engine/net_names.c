@@ -95,7 +95,8 @@ static bool in_list(const json_t *list, const char *name, size_t n)
 }
 
 /* Is b called by the first n characters of name in this network? */
-static bool is_called(struct networking *w, const struct net_box *b, const struct network *n, const char *name, size_t len)
+static bool is_called(struct networking *w, const struct net_box *b, const struct network *n, const char *name,
+		      size_t len)
 {
 	const json_t *settings = json_object_get(b->config, n->name);
 	autorecord *c = table_find(w->g, b->id, NULL);
@@ -141,7 +142,8 @@ static bool look_up_in(struct networking *w, const struct network *n, const char
 	return found;
 }
 
-static bool look_up_reverse(struct networking *w, const struct network *n, const struct ip_addr *a, struct dns_records *r)
+static bool look_up_reverse(struct networking *w, const struct network *n, const struct ip_addr *a,
+			    struct dns_records *r)
 {
 	for (const struct net_box *b = w->boxes; b; b = b->next) {
 		for (const struct endpoint *x = b->endpoints; x; x = x->next) {
@@ -221,8 +223,8 @@ void names_ask(void *arg, const char *key, const struct ip_addr *from, const str
 		v->rcode = DNS_REFUSED;
 	for (const struct endpoint *x = asker ? asker->endpoints : NULL; x && !v->known; x = x->next) {
 		if (network_is_user_defined(x->n))
-			v->known = reverse ? look_up_reverse(w, x->n, &reversed, &v->records) :
-					     look_up_in(w, x->n, q->name, &v->records);
+			v->known = reverse ? look_up_reverse(w, x->n, &reversed, &v->records)
+					   : look_up_in(w, x->n, q->name, &v->records);
 	}
 	if (asker && !v->known)
 		set_upstreams(w, asker, v);

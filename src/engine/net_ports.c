@@ -141,7 +141,8 @@ static int bind_port(const struct port_binding *p)
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&s;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&s;
 	bool is6 = p->host.family == AF_INET6;
-	autoclose int fd = socket(p->host.family, (strcmp(p->proto, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	autoclose int fd =
+		socket(p->host.family, (strcmp(p->proto, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 	int on = 1;
 
 	if (fd < 0)
@@ -224,7 +225,8 @@ static int add_port(struct networking *w, struct net_box *b, const char *key, co
 	if (!every && ip_parse(ip, &wanted.host) < 0)
 		return err_set(e, ERR_INVALID, 0, "invalid IP address in port mapping: %s", ip);
 	if (!x->addresses[wanted.host.family == AF_INET6 ? NET_V6 : NET_V4].family)
-		return err_set(e, ERR_UNSUPPORTED, 0, "port %s on %s: the container has no address of that family", key, ip);
+		return err_set(e, ERR_UNSUPPORTED, 0, "port %s on %s: the container has no address of that family", key,
+			       ip);
 	for (int v = NET_V4; v <= NET_V6; v++) {
 		if (v == NET_V6 && (!every || !x->addresses[NET_V6].family))
 			break;
@@ -244,7 +246,8 @@ static int add_port(struct networking *w, struct net_box *b, const char *key, co
 }
 
 /* -P: every exposed port that isn't published already. */
-static int publish_all(struct networking *w, struct net_box *b, const json_t *config, const json_t *given, struct err *e)
+static int publish_all(struct networking *w, struct net_box *b, const json_t *config, const json_t *given,
+		       struct err *e)
 {
 	const char *key;
 	json_t *unused;
@@ -271,7 +274,8 @@ static int take_all(struct networking *w, struct net_box *b, struct container *c
 
 	json_object_foreach(bindings, key, list) {
 		json_array_foreach(list, i, binding) {
-			if (add_port(w, b, key, json_str(binding, "HostIp", ""), json_str(binding, "HostPort", ""), e) < 0)
+			if (add_port(w, b, key, json_str(binding, "HostIp", ""), json_str(binding, "HostPort", ""), e) <
+			    0)
 				return -1;
 		}
 	}
@@ -285,7 +289,8 @@ int ports_take(struct networking *w, struct net_box *b, struct container *c, str
 	if (!b->endpoints || b->endpoints->n->internal || take_all(w, b, c, e) == 0)
 		return 0;
 	ports_free(b);
-	return err_prefix(e, "driver failed programming external connectivity on endpoint %s (%s)", name, b->endpoints->id);
+	return err_prefix(e, "driver failed programming external connectivity on endpoint %s (%s)", name,
+			  b->endpoints->id);
 }
 
 void ports_free(struct net_box *b)
@@ -331,8 +336,8 @@ json_t *ports_settings(const struct net_box *b, const json_t *config)
 			json_object_set_new(out, full, list);
 		}
 		ip_format(&p->host, ip);
-		json_array_append_new(list, json_pack("{s:s, s:o}", "HostIp", ip, "HostPort",
-						      json_sprintf("%u", p->host_port)));
+		json_array_append_new(
+			list, json_pack("{s:s, s:o}", "HostIp", ip, "HostPort", json_sprintf("%u", p->host_port)));
 	}
 	return out;
 }
@@ -349,12 +354,14 @@ json_t *ports_list(const struct net_box *b, const json_t *config)
 		int port = (int)strtol(key, NULL, 10);
 
 		if (!json_is_array(list))
-			json_array_append_new(out, json_pack("{s:i, s:s}", "PrivatePort", port, "Type", slash ? slash + 1 : "tcp"));
+			json_array_append_new(
+				out, json_pack("{s:i, s:s}", "PrivatePort", port, "Type", slash ? slash + 1 : "tcp"));
 		json_array_foreach(list, i, binding)
-			json_array_append_new(out, json_pack("{s:s, s:i, s:i, s:s}", "IP", json_str(binding, "HostIp", ""),
-							     "PrivatePort", port, "PublicPort",
-							     (int)strtol(json_str(binding, "HostPort", "0"), NULL, 10),
-							     "Type", slash ? slash + 1 : "tcp"));
+			json_array_append_new(out,
+					      json_pack("{s:s, s:i, s:i, s:s}", "IP", json_str(binding, "HostIp", ""),
+							"PrivatePort", port, "PublicPort",
+							(int)strtol(json_str(binding, "HostPort", "0"), NULL, 10),
+							"Type", slash ? slash + 1 : "tcp"));
 	}
 	return out;
 }

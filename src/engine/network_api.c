@@ -46,8 +46,8 @@ static json_t *container_json(struct networking *w, const struct net_box *b, con
 	mac_format(x->mac, mac);
 	ip_net_format(&v4, text4);
 	ip_net_format(&v6, text6);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", name, "EndpointID", x->id, "MacAddress", mac, "IPv4Address", text4,
-			 "IPv6Address", text6);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", name, "EndpointID", x->id, "MacAddress", mac,
+			 "IPv4Address", text4, "IPv6Address", text6);
 }
 
 static json_t *containers_json(struct networking *w, const struct network *n)
@@ -65,12 +65,13 @@ static json_t *containers_json(struct networking *w, const struct network *n)
 
 static json_t *network_json(struct networking *w, const struct network *n, bool containers)
 {
-	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:b, s:b, s:b, s:{s:s}, s:b, s:O, s:O}", "Name",
-				n->name, "Id", n->id, "Created", n->created, "Scope", "local", "Driver", n->driver,
-				"EnableIPv4", 1, "EnableIPv6", json_bool(n->doc, "EnableIPv6", false), "IPAM", ipam_json(n),
-				"Internal", n->internal, "Attachable", json_bool(n->doc, "Attachable", false), "Ingress", 0,
-				"ConfigFrom", "Network", "", "ConfigOnly", 0, "Options", json_object_get(n->doc, "Options"),
-				"Labels", json_object_get(n->doc, "Labels"));
+	json_t *out =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:b, s:b, s:b, s:{s:s}, s:b, s:O, s:O}", "Name",
+			  n->name, "Id", n->id, "Created", n->created, "Scope", "local", "Driver", n->driver,
+			  "EnableIPv4", 1, "EnableIPv6", json_bool(n->doc, "EnableIPv6", false), "IPAM", ipam_json(n),
+			  "Internal", n->internal, "Attachable", json_bool(n->doc, "Attachable", false), "Ingress", 0,
+			  "ConfigFrom", "Network", "", "ConfigOnly", 0, "Options", json_object_get(n->doc, "Options"),
+			  "Labels", json_object_get(n->doc, "Labels"));
 
 	json_object_set_new(out, "Containers", containers ? containers_json(w, n) : json_object());
 	return out;
@@ -110,9 +111,8 @@ static bool dangling_matches(struct networking *w, const json_t *filters, const 
 {
 	bool dangling = !n->predefined && !is_used(w, n);
 
-	return !filters_has(filters, "dangling") ||
-	       (filters_exact(filters, "dangling", dangling ? "true" : "false") ||
-		filters_exact(filters, "dangling", dangling ? "1" : "0"));
+	return !filters_has(filters, "dangling") || (filters_exact(filters, "dangling", dangling ? "true" : "false") ||
+						     filters_exact(filters, "dangling", dangling ? "1" : "0"));
 }
 
 static bool is_listed(struct networking *w, const json_t *filters, const struct network *n)
@@ -155,11 +155,13 @@ static int read_creation(const json_t *body, struct creation *x, struct err *e)
 	json_t *from;
 	bool ipv4;
 
-	if (json_get_str(body, "Name", "", &x->name, e) < 0 || json_get_str(body, "Driver", "bridge", &x->driver, e) < 0 ||
+	if (json_get_str(body, "Name", "", &x->name, e) < 0 ||
+	    json_get_str(body, "Driver", "bridge", &x->driver, e) < 0 ||
 	    json_get_str(body, "Scope", "", &x->scope, e) < 0 || json_get_object(body, "IPAM", &x->ipam, e) < 0 ||
 	    json_get_array(x->ipam, "Config", &x->ipam_config, e) < 0 ||
 	    json_get_str(x->ipam, "Driver", "default", &x->ipam_driver, e) < 0 ||
-	    json_get_object(body, "Options", &x->options, e) < 0 || json_get_object(body, "Labels", &x->labels, e) < 0 ||
+	    json_get_object(body, "Options", &x->options, e) < 0 ||
+	    json_get_object(body, "Labels", &x->labels, e) < 0 ||
 	    json_get_bool(body, "Internal", false, &x->internal, e) < 0 ||
 	    json_get_bool(body, "EnableIPv6", false, &x->ipv6, e) < 0 ||
 	    json_get_bool(body, "EnableIPv4", true, &ipv4, e) < 0 ||
@@ -169,7 +171,8 @@ static int read_creation(const json_t *body, struct creation *x, struct err *e)
 	    json_get_object(body, "ConfigFrom", &from, e) < 0)
 		return -1;
 	if (x->ingress || x->config_only || *json_str(from, "Network", ""))
-		return err_set(e, ERR_UNSUPPORTED, 0, "ingress, config-only and config-from networks are not supported by Silo");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "ingress, config-only and config-from networks are not supported by Silo");
 	if (!ipv4)
 		return err_set(e, ERR_UNSUPPORTED, 0, "a network without IPv4 is not supported yet by Silo");
 	if (*x->scope && strcmp(x->scope, "local") != 0)
@@ -203,17 +206,18 @@ static int check_creation(struct networking *w, const struct creation *x, struct
 	static const char *const reserved[] = { "bridge", "host", "none", "default", "nat" };
 
 	if (!is_name(x->name))
-		return err_set(e, ERR_INVALID, 0, "invalid network name \"%.100s\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
-			       x->name);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid network name \"%.100s\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", x->name);
 	for (size_t i = 0; i < array_len(reserved); i++) {
 		if (strcmp(reserved[i], x->name) == 0)
-			return err_set(e, ERR_FORBIDDEN, 0, "operation is not permitted on predefined %s network ", x->name);
+			return err_set(e, ERR_FORBIDDEN, 0, "operation is not permitted on predefined %s network ",
+				       x->name);
 	}
 	if (strcmp(x->driver, "host") == 0 || strcmp(x->driver, "null") == 0)
 		return err_set(e, ERR_FORBIDDEN, 0, "only one instance of \"%s\" network is allowed", x->driver);
 	if (*x->driver && strcmp(x->driver, "bridge") != 0)
-		return err_set(e, ERR_NOT_FOUND, 0, "could not find plugin %.100s in v1 plugin registry: plugin not found",
-			       x->driver);
+		return err_set(e, ERR_NOT_FOUND, 0,
+			       "could not find plugin %.100s in v1 plugin registry: plugin not found", x->driver);
 	if (strcmp(x->ipam_driver, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED, 0, "IPAM driver %.100s is not supported by Silo", x->ipam_driver);
 	for (const struct network *n = w->networks; n; n = n->next) {
@@ -245,7 +249,8 @@ static int fill_network(struct networking *w, struct network *n, const struct cr
 		if (!json_is_object(entry) || json_get_object(entry, "AuxiliaryAddresses", &more, e) < 0)
 			return err_set(e, ERR_INVALID, 0, "invalid IPAM configuration");
 		if (json_object_size(more) > 0)
-			return err_set(e, ERR_UNSUPPORTED, 0, "auxiliary addresses (--aux-address) are not supported yet by Silo");
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "auxiliary addresses (--aux-address) are not supported yet by Silo");
 	}
 	n->internal = x->internal;
 	if (network_read_options(n, e) < 0 || check_bridge_name(w, n, e) < 0)
@@ -262,8 +267,8 @@ static json_t *create(struct networking *w, const struct creation *x, struct err
 	n = network_new(x->name, "bridge",
 			json_pack("{s:O?, s:o, s:o, s:b, s:b, s:b}", "IPAM", x->ipam, "Options",
 				  x->options ? json_deep_copy(x->options) : json_object(), "Labels",
-				  x->labels ? json_deep_copy(x->labels) : json_object(), "Internal", x->internal, "EnableIPv6",
-				  x->ipv6, "Attachable", x->attachable));
+				  x->labels ? json_deep_copy(x->labels) : json_object(), "Internal", x->internal,
+				  "EnableIPv6", x->ipv6, "Attachable", x->attachable));
 	if (fill_network(w, n, x, e) < 0) {
 		network_free(n);
 		return NULL;
@@ -308,8 +313,8 @@ static int refuse_active(struct networking *w, const struct network *n, struct e
 				str_printf(&names, "%sname:\"%s\" id:\"%.12s\"", names.len ? ", " : "", name, x->id);
 		}
 	}
-	return err_set(e, ERR_FORBIDDEN, 0, "error while removing network: network %s has active endpoints (%s)", n->name,
-		       names.s ? names.s : "");
+	return err_set(e, ERR_FORBIDDEN, 0, "error while removing network: network %s has active endpoints (%s)",
+		       n->name, names.s ? names.s : "");
 }
 
 /* Containers that aren't running keep the name of what is gone, and can't start: as with Docker. */
@@ -374,7 +379,8 @@ json_t *engine_network_prune(struct engine *g, const json_t *filters, struct err
 		next = n->next;
 		if (n->predefined || is_named(w, n) || !until_matches(plain, n) ||
 		    !filters_labels(plain, "label", json_object_get(n->doc, "Labels")) ||
-		    (filters_has(plain, "label!") && filters_labels(plain, "label!", json_object_get(n->doc, "Labels"))))
+		    (filters_has(plain, "label!") &&
+		     filters_labels(plain, "label!", json_object_get(n->doc, "Labels"))))
 			continue;
 		json_array_append_new(deleted, json_string(n->name));
 		network_event(w, n, "destroy", NULL);
@@ -406,13 +412,15 @@ static struct net_box *box_for(struct networking *w, struct container *c, const 
 
 	if (!b || json_object_size(b->config) == 0 || strcmp(n->driver, "host") == 0 ||
 	    json_object_get(b ? b->config : NULL, "host")) {
-		err_set(e, ERR_INVALID, 0, "container cannot be %s host network or the network of another container", what);
+		err_set(e, ERR_INVALID, 0, "container cannot be %s host network or the network of another container",
+			what);
 		return NULL;
 	}
 	if (strcmp(n->driver, "null") == 0 && strcmp(what, "connected to") == 0) {
 		json_object_foreach(b->config, name, settings) {
-			err_set(e, ERR_FORBIDDEN, 0, "container cannot be connected to multiple networks with one of the networks in "
-						     "private (none) mode");
+			err_set(e, ERR_FORBIDDEN, 0,
+				"container cannot be connected to multiple networks with one of the networks in "
+				"private (none) mode");
 			return NULL;
 		}
 	}
@@ -430,12 +438,15 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	if (!b)
 		return -1;
 	if (json_object_get(b->config, n->name))
-		return err_set(e, ERR_FORBIDDEN, 0, "endpoint with name %s already exists in network %s", c->name, n->name);
+		return err_set(e, ERR_FORBIDDEN, 0, "endpoint with name %s already exists in network %s", c->name,
+			       n->name);
 	if (b->hyperv && (pid > 0 || json_object_size(b->config) > 0))
-		return err_set(e, ERR_UNSUPPORTED, 0, "a hyperv container has one network device: it can't be in more than one "
-						      "network yet, and changes only while it is stopped");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "a hyperv container has one network device: it can't be in more than one "
+			       "network yet, and changes only while it is stopped");
 	if (json_object_get(b->config, "none") && pid > 0)
-		return err_set(e, ERR_UNSUPPORTED, 0, "connecting a running container of the network none is not supported yet");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "connecting a running container of the network none is not supported yet");
 	canonical = settings_canonical(settings, e);
 	if (!canonical)
 		return -1;
@@ -463,7 +474,8 @@ static int disconnect_box(struct networking *w, struct container *c, struct netw
 	if (!json_object_get(b->config, n->name))
 		return err_set(e, ERR_FORBIDDEN, 0, "container %s is not connected to network %s", c->id, n->name);
 	if (b->hyperv && pid > 0)
-		return err_set(e, ERR_UNSUPPORTED, 0, "a running hyperv container can't be disconnected from its network yet");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "a running hyperv container can't be disconnected from its network yet");
 	if (pid > 0)
 		box_disconnect_live(w, b, n, pid);
 	json_object_del(b->config, n->name);
@@ -555,8 +567,8 @@ json_t *net_port_list(struct engine *g, struct container *c, const json_t *confi
 /* The old fields of NetworkSettings speak of the default bridge. */
 json_t *net_settings(struct engine *g, struct container *c, const json_t *config, const json_t *host)
 {
-	static const char *const copied[] = { "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
-					      "IPPrefixLen", "IPv6Gateway", "MacAddress" };
+	static const char *const copied[] = { "EndpointID", "Gateway",     "GlobalIPv6Address", "GlobalIPv6PrefixLen",
+					      "IPAddress",  "IPPrefixLen", "IPv6Gateway",       "MacAddress" };
 	struct networking *w = g->net;
 	json_t *networks = net_networks(g, c, host), *ports, *out, *bridge = json_object_get(networks, "bridge");
 	pid_t pid = pid_of(c);
@@ -564,12 +576,12 @@ json_t *net_settings(struct engine *g, struct container *c, const json_t *config
 	pthread_mutex_lock(&w->lock);
 	ports = ports_settings(box_find(w, c->id), config);
 	pthread_mutex_unlock(&w->lock);
-	out = json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}", "Bridge", "",
-			"SandboxID", pid ? c->id : "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0,
+	out = json_pack("{s:s, s:s, s:s, s:o, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
+			"Bridge", "", "SandboxID", pid ? c->id : "", "SandboxKey", "", "Ports", ports, "HairpinMode", 0,
 			"LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses",
 			"SecondaryIPv6Addresses", "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "",
-			"GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress", "",
-			"Networks", networks);
+			"GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress",
+			"", "Networks", networks);
 	if (pid && strcmp(c->isolation, "process") == 0)
 		json_object_set_new(out, "SandboxKey", json_sprintf("/proc/%d/ns/net", (int)pid));
 	for (size_t i = 0; bridge && i < array_len(copied); i++)

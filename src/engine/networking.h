@@ -26,7 +26,7 @@ struct network {
 	char created[TIME_TEXT_MAX];
 	json_t *doc; /* canonical: IPAM, Options, Labels, Internal, EnableIPv6, Attachable */
 	char bridge[LINK_NAME_MAX];
-	struct ip_net nets[2]; /* the gateway's address, and the prefix; family 0 = none */
+	struct ip_net nets[2];   /* the gateway's address, and the prefix; family 0 = none */
 	struct ip_net ranges[2]; /* to give addresses from; family 0 = all of it */
 	struct ip_addr last[2];  /* given most recently */
 	bool user_subnet, internal, masquerade, predefined;
@@ -59,7 +59,7 @@ struct net_box {
 	struct net_box *next;
 	char id[ENGINE_ID_MAX];
 	bool hyperv;
-	json_t *config; /* {network name: canonical EndpointSettings} */
+	json_t *config;             /* {network name: canonical EndpointSettings} */
 	struct endpoint *endpoints; /* the first is the one with the default route */
 	struct port_binding *ports;
 	bool filtered; /* endpoints and ports are in the packet filter */

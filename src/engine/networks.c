@@ -117,13 +117,13 @@ static int network_save(struct networking *w, const struct network *n, struct er
 	ip_net_format(&n->nets[NET_V6], v6);
 	ip_net_format(&n->ranges[NET_V4], range4);
 	ip_net_format(&n->ranges[NET_V6], range6);
-	autojson *doc = json_pack("{s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:b, s:i}", "driver", n->driver, "created", n->created,
-				  "doc", n->doc, "bridge", n->bridge, "v4", v4, "v6", v6, "range4", range4, "range6", range6,
-				  "user_subnet", n->user_subnet, "dns_port", n->dns_port);
+	autojson *doc = json_pack("{s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:b, s:i}", "driver", n->driver, "created",
+				  n->created, "doc", n->doc, "bridge", n->bridge, "v4", v4, "v6", v6, "range4", range4,
+				  "range6", range6, "user_subnet", n->user_subnet, "dns_port", n->dns_port);
 	autofree char *text = json_text(doc);
 
-	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO networks (id, name, doc) VALUES (?, ?, ?)", "sss", n->id, n->name,
-		       text);
+	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO networks (id, name, doc) VALUES (?, ?, ?)", "sss", n->id,
+		       n->name, text);
 }
 
 static void network_add(struct networking *w, struct network *n)
@@ -207,8 +207,8 @@ static int make_predefined(struct networking *w, struct err *e)
 		if (n)
 			continue;
 		n = network_new(predefined[i].name, predefined[i].driver,
-				json_pack("{s:{}, s:{}, s:b, s:b, s:b}", "Options", "Labels", "Internal", 0, "EnableIPv6", 0,
-					  "Attachable", 0));
+				json_pack("{s:{}, s:{}, s:b, s:b, s:b}", "Options", "Labels", "Internal", 0,
+					  "EnableIPv6", 0, "Attachable", 0));
 		n->predefined = n->masquerade = true;
 		network_add(w, n);
 		if (i == 0) {
@@ -373,7 +373,8 @@ int network_serve_names(struct networking *w, struct network *n, struct err *e)
 
 void network_event(struct networking *w, const struct network *n, const char *action, const char *container)
 {
-	autojson *attributes = json_pack("{s:s, s:s, s:s*}", "name", n->name, "type", n->driver, "container", container);
+	autojson *attributes =
+		json_pack("{s:s, s:s, s:s*}", "name", n->name, "type", n->driver, "container", container);
 
 	engine_event(w->g, "network", action, n->id, attributes);
 }
@@ -463,9 +464,10 @@ static int load_all(struct networking *w, struct err *e)
 
 int networking_open(struct engine *g, struct err *e)
 {
-	static const char schema[] = "CREATE TABLE IF NOT EXISTS networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-				     " doc TEXT NOT NULL);"
-				     "CREATE TABLE IF NOT EXISTS endpoints (container TEXT PRIMARY KEY, doc TEXT NOT NULL);";
+	static const char schema[] =
+		"CREATE TABLE IF NOT EXISTS networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+		" doc TEXT NOT NULL);"
+		"CREATE TABLE IF NOT EXISTS endpoints (container TEXT PRIMARY KEY, doc TEXT NOT NULL);";
 	struct networking *w = xcalloc(1, sizeof(*w));
 	autofree char *table = xasprintf("silo%s%.6s", strcmp(g->root, DEFAULT_ROOT) == 0 ? "" : "-",
 					 strcmp(g->root, DEFAULT_ROOT) == 0 ? "" : g->id);

@@ -141,8 +141,7 @@ static int spawn_process(const char *program, char *const argv[], const struct s
 	return -1;
 }
 
-int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out,
-		  struct err *e)
+int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out, struct err *e)
 {
 	autofree char *dir = xstrdup(bundle_dir);
 	char *argv[] = { (char[]){ "silo-monitor" }, dir, NULL };

@@ -71,7 +71,7 @@ static const char inet_rules[] =
 	"oifname @bridges drop\n"
 	"}\n"
 	"}\n";
-	/* clang-format on */
+/* clang-format on */
 
 /* What leaves a container bears its own addresses, and isn't a router's word. */
 static const char bridge_rules[] =
@@ -95,7 +95,7 @@ static const char bridge_rules[] =
 	"drop\n"
 	"}\n"
 	"}\n";
-	/* clang-format on */
+/* clang-format on */
 
 struct firewall *firewall_new(const char *table)
 {
@@ -172,8 +172,8 @@ void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, c
 		if (!x->addresses[i])
 			continue;
 		ip_format(x->addresses[i], text);
-		element(f, out, verb, "bridge", x->addresses[i]->family == AF_INET6 ? "addrs6" : "addrs4", "\"%s\" . %s",
-			x->port, text);
+		element(f, out, verb, "bridge", x->addresses[i]->family == AF_INET6 ? "addrs6" : "addrs4",
+			"\"%s\" . %s", x->port, text);
 	}
 	ip_format(&local, text);
 	element(f, out, verb, "bridge", "addrs6", "\"%s\" . %s", x->port, text);

@@ -139,6 +139,6 @@ void mac_format(const unsigned char mac[static MAC_BYTES], char out[static MAC_T
 struct ip_addr mac_link_local(const unsigned char mac[static MAC_BYTES])
 {
 	return (struct ip_addr){ .family = AF_INET6,
-				 .b = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4],
-					mac[5] } };
+				 .b = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3],
+					mac[4], mac[5] } };
 }

@@ -136,7 +136,8 @@ int link_add_bridge(int sock, const char *name, unsigned mtu, struct err *e)
 	info = nest(&r, IFLA_LINKINFO);
 	put(&r, IFLA_INFO_KIND, "bridge", 6);
 	nest_end(&r, info);
-	return ask(sock, &r) ? err_set(e, errno == EEXIST ? ERR_CONFLICT : ERR_SYSTEM, errno, "create bridge %s", name) : 0;
+	return ask(sock, &r) ? err_set(e, errno == EEXIST ? ERR_CONFLICT : ERR_SYSTEM, errno, "create bridge %s", name)
+			     : 0;
 }
 
 /* The peer must not be up from the start: the kernel refuses that with ENOTCONN. */
@@ -324,8 +325,8 @@ static int on_route(void *arg, const struct nlmsghdr *h)
 	const struct rtattr *to = find_attribute(h, sizeof(*m), RTA_DST);
 	struct ip_net n = { .a.family = AF_INET, .prefix = m->rtm_dst_len };
 
-	if (h->nlmsg_type != RTM_NEWROUTE || m->rtm_family != AF_INET || !to || RTA_PAYLOAD(to) < 4 || !m->rtm_dst_len ||
-	    m->rtm_type != RTN_UNICAST)
+	if (h->nlmsg_type != RTM_NEWROUTE || m->rtm_family != AF_INET || !to || RTA_PAYLOAD(to) < 4 ||
+	    !m->rtm_dst_len || m->rtm_type != RTN_UNICAST)
 		return 0;
 	memcpy(n.a.b, RTA_DATA(to), 4);
 	return x->fn(x->arg, &n);

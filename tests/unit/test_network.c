@@ -31,8 +31,8 @@ static struct ip_addr addr_of(const char *text)
 
 static void test_parse(void **state)
 {
-	static const char *const bad[] = { "", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "::/129",
-					   "10.0.0.0/8 ", "x/8", "10.0.0.0/0008" };
+	static const char *const bad[] = { "",         "10.0.0.0", "10.0.0.0/",   "10.0.0.0/33", "10.0.0.0/-1",
+					   "10.0.0/8", "::/129",   "10.0.0.0/8 ", "x/8",         "10.0.0.0/0008" };
 	struct ip_net n;
 	char text[IP_TEXT_MAX];
 
@@ -124,7 +124,8 @@ static void test_ipam_network(void **state)
 	assert_int_equal(ipam_network(&pool, 1, clashes_with, &all, &out, &e), -1);
 }
 
-static const unsigned char query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03WEB\x02n1\x00\x00\x01\x00\x01";
+static const unsigned char query[] =
+	"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03WEB\x02n1\x00\x00\x01\x00\x01";
 
 static void test_dns_parse(void **state)
 {

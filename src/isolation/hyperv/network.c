@@ -14,10 +14,11 @@ int vm_attach_network(struct vm *v, int tap, struct err *e)
 
 	if (qmp_call(q, "getfd", json_pack("{s:s}", "fdname", "tap"), tap, NULL, e) ||
 	    qmp_call(q, "netdev_add",
-		     json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", "tap0", "fd", "tap", "vhost", 0), -1, NULL, e) ||
+		     json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", "tap0", "fd", "tap", "vhost", 0), -1, NULL,
+		     e) ||
 	    qmp_call(q, "netdev_add",
-		     json_pack("{s:s, s:s, s:i, s:s}", "type", "hubport", "id", "wire0", "hubid", 0, "netdev", "tap0"), -1,
-		     NULL, e))
+		     json_pack("{s:s, s:s, s:i, s:s}", "type", "hubport", "id", "wire0", "hubid", 0, "netdev", "tap0"),
+		     -1, NULL, e))
 		return err_prefix(e, "network of the virtual machine");
 	return 0;
 }
