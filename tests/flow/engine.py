@@ -279,6 +279,8 @@ class Engine:
         marks = [str(self.exec_root), *ids]
         found = []
         for pid, _, comm, cmdline in process_table():
+            if "--standby" in cmdline:  # waits for a container: the engine's, not one of these
+                continue
             if pid != self.process.pid and comm != "docker" and any(m in cmdline for m in marks):
                 found.append(f"process {pid} {comm}: {cmdline[:100]}")
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as f:
