@@ -102,7 +102,7 @@ static int boot_limits(void *arg, struct err *e)
 /* Hand the controllers down to the containers' parent, so that their cgroups have them. A missing one is no fault. */
 static int boot_cgroups(void *arg, struct err *e)
 {
-	static const char *const controllers[] = { "+cpu", "+memory", "+pids", "+io" };
+	static const char *const controllers[] = { "+cpu", "+cpuset", "+memory", "+pids", "+io" };
 	struct err ignored;
 
 	if (mkdir("/sys/fs/cgroup/silo", 0755))

@@ -16,6 +16,7 @@
 #include "engine/signals.h"
 #include "engine/spec.h"
 #include "engine/state.h"
+#include "engine/template_use.h"
 #include "monitor/client.h"
 
 #define STOP_DEFAULT_S 10
@@ -267,6 +268,18 @@ static json_t *updated_host(struct container *c, const json_t *body, json_t *war
 	return take_ptr(&host);
 }
 
+/* A VM keeps the memory and the CPUs that it has been started with. */
+static void warn_of_size(struct container *c, const json_t *host, json_t *warnings)
+{
+	autojson *old = record_host(c);
+	struct vm_size now = vm_size_here(old), next = vm_size_here(host);
+
+	if (now.memory_mib != next.memory_mib || now.cpus != next.cpus)
+		json_array_append_new(warnings, json_sprintf("The virtual machine has %lld MiB and %lld CPUs until the container "
+							     "is started again.", (long long)now.memory_mib,
+							     (long long)now.cpus));
+}
+
 json_t *engine_container_update(struct engine *g, const char *ref, const json_t *body, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
@@ -289,6 +302,8 @@ json_t *engine_container_update(struct engine *g, const char *ref, const json_t 
 			return NULL;
 		}
 	}
+	if (running && strcmp(c->isolation, "hyperv") == 0)
+		warn_of_size(c, host, warnings);
 	pthread_mutex_lock(&c->op);
 	run_unpark(g, c); /* what was prepared has the old limits */
 	pthread_mutex_unlock(&c->op);

@@ -79,7 +79,7 @@ static int check_vm(struct engine *g, struct container *c, struct err *e)
 
 	if (strcmp(c->isolation, "hyperv") != 0)
 		return 0;
-	template = vm_template(g, e);
+	template = vm_template(g, c->host, e);
 	return template ? 0 : -1;
 }
 

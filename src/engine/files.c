@@ -243,7 +243,8 @@ static int bundle_seccomp(struct engine *g, const json_t *host, json_t *silo, st
 
 static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct err *e)
 {
-	autofree char *template = vm_template(g, e);
+	autojson *host = record_host(c);
+	autofree char *template = vm_template(g, host, e);
 
 	if (!template)
 		return -1;

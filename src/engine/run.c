@@ -63,7 +63,8 @@ static bool take_standby(struct run *r)
 	/* A machine that waits has been started without any directory of the host. */
 	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !mounts_share_files(r->c) &&
 		    !getenv("SILO_VM_COLD");
-	autofree char *template = fits ? vm_template(r->g, NULL) : NULL;
+	autojson *host = record_host(r->c);
+	autofree char *template = fits ? vm_template(r->g, host, NULL) : NULL;
 
 	return template && standby_take(r->g->standby, template, r->dir, r->net.fd, &r->pidfd);
 }

@@ -125,7 +125,7 @@ static int make(struct standby *s, char **template, struct monitor_standby *vm, 
 	autofree char *disk = xasprintf("%s/tmp/standby.ext4", s->g->root);
 	autojson *ready = NULL;
 
-	*template = vm_template(s->g, e);
+	*template = vm_template(s->g, NULL, e);
 	if (!*template)
 		return -1;
 	unlink(disk); /* of a silod that was killed */

@@ -145,3 +145,11 @@ def test_namespaces_of_the_host(engine):
 def test_missing_device(engine):
     failed = engine.docker("create", "--isolation=process", "--device=/dev/nothing-here", BASE, "true", code=1)
     assert 'error gathering device information while adding custom device "/dev/nothing-here"' in failed.err
+
+
+def test_vm_has_the_size_that_is_asked_for(engine):
+    """More memory than the usual machine has, and two CPUs: a machine of that size class."""
+    out = engine.docker("run", "--rm", "--isolation=hyperv", "--memory=1500m", f"--cpus={min(CPUS, 2)}", BASE, "sh", "-c",
+                        "nproc; grep MemTotal /proc/meminfo").out.split()
+    assert int(out[0]) == min(CPUS, 2)
+    assert 1500 * 1024 < int(out[2]) <= 2048 * 1024, out

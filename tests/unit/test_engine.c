@@ -22,6 +22,7 @@
 #include "engine/restart.h"
 #include "engine/logfile.h"
 #include "engine/signals.h"
+#include "engine/template_use.h"
 #include "engine/top.h"
 
 static void life_cycle(void **state)
@@ -435,10 +436,35 @@ static void lists_of_numbers(void **state)
 	}
 }
 
+static void machine_sizes(void **state)
+{
+	static const struct {
+		const char *host;
+		int64_t memory_mib, cpus;
+	} cases[] = {
+		{ "{}", 1024, 1 },
+		{ "{\"Memory\": 67108864, \"NanoCpus\": 500000000}", 1024, 1 },
+		{ "{\"Memory\": 1073741825}", 2048, 1 },
+		{ "{\"Memory\": 1000000000000}", 8192, 1 },
+		{ "{\"NanoCpus\": 1500000000}", 1024, 2 },
+		{ "{\"CpuQuota\": 300000}", 1024, 4 },
+		{ "{\"NanoCpus\": 64000000000}", 1024, 4 },
+	};
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autojson *host = json_loads(cases[i].host, 0, NULL);
+		struct vm_size size = vm_size_class(host, 10000, 6);
+
+		assert_int_equal(size.memory_mib, cases[i].memory_mib);
+		assert_int_equal(size.cpus, cases[i].cpus);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(restarts),
+		cmocka_unit_test(machine_sizes),
 		cmocka_unit_test(health_turns),
 		cmocka_unit_test(lists_of_numbers),
 		cmocka_unit_test(life_cycle),

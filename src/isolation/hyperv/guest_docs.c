@@ -161,7 +161,7 @@ static json_t *guest_file(const struct bundle_file *f, struct err *e)
 
 json_t *guest_silo(const struct bundle *b, struct err *e)
 {
-	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "process", "rootfs",
+	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "hyperv", "rootfs",
 				   "image", GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files");
 
 	for (size_t i = 0; i < b->n_files; i++) {

@@ -25,6 +25,29 @@
 #define BUILD_PREFIX ".build-" /* half-made; belongs to the holder of the lock */
 #define STALE_SECONDS 600      /* a template that doesn't fit any more is removed when it is older than this */
 
+static int64_t memory_of(const struct template_options *o)
+{
+	return o->memory_mib ? o->memory_mib : TEMPLATE_MEMORY_MIB;
+}
+
+static int64_t cpus_of(const struct template_options *o)
+{
+	return o->cpus ? o->cpus : TEMPLATE_CPUS;
+}
+
+/* Is it a machine of the size that is asked for? */
+static bool has_size(const char *dir, const struct template_options *o)
+{
+	struct vm_facts f;
+	bool same;
+
+	if (facts_load(dir, &f, &(struct err){ 0 }))
+		return false;
+	same = f.memory_mib == memory_of(o) && f.cpus == cpus_of(o);
+	facts_fini(&f);
+	return same;
+}
+
 /* Does the template in this directory fit this host, and is all that it was made of unchanged? */
 static bool fits(const char *dir, const struct vm_host *h)
 {
@@ -41,16 +64,16 @@ static bool fits(const char *dir, const struct vm_host *h)
 	return good;
 }
 
-static char *find_fitting(const char *vm_dir, const struct vm_host *h)
+static char *find_fitting(const struct template_options *o, const struct vm_host *h)
 {
-	DIR *dir = opendir(vm_dir);
+	DIR *dir = opendir(o->vm_dir);
 	struct dirent *d;
 	char *found = NULL;
 
 	while (dir && !found && (d = readdir(dir))) {
-		autofree char *path = xasprintf("%s/%s", vm_dir, d->d_name);
+		autofree char *path = xasprintf("%s/%s", o->vm_dir, d->d_name);
 
-		if (str_starts(d->d_name, TEMPLATE_PREFIX) && fits(path, h))
+		if (str_starts(d->d_name, TEMPLATE_PREFIX) && has_size(path, o) && fits(path, h))
 			found = take_ptr(&path);
 	}
 	if (dir)
@@ -108,7 +131,8 @@ static int build_in(const char *build, const struct template_options *o, const s
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, build);
 	autojson *sources = host_sources(h, e);
 	json_t *libraries = json_array();
-	autojson *facts = json_pack("{s:i, s:o, s:O?, s:o, s:s, s:s}", "layout", TEMPLATE_LAYOUT, "host", host_facts(h),
+	autojson *facts = json_pack("{s:I, s:I, s:i, s:o, s:O?, s:o, s:s, s:s}", "memory_mib", (json_int_t)memory_of(o),
+				    "cpus", (json_int_t)cpus_of(o), "layout", TEMPLATE_LAYOUT, "host", host_facts(h),
 				    "sources", sources, "libraries", libraries, "kernel", h->kernel.release,
 				    "kernel_path", h->kernel.image_path);
 
@@ -160,9 +184,9 @@ char *template_ensure(const struct template_options *o, struct err *e)
 		err_prefix(e, "hyperv isolation isn't available");
 		return NULL;
 	}
-	path = find_fitting(o->vm_dir, &h);
+	path = find_fitting(o, &h);
 	if (!path && (lock = template_lock(o->vm_dir, e)) >= 0) {
-		path = find_fitting(o->vm_dir, &h); /* made by somebody else while we waited */
+		path = find_fitting(o, &h); /* made by somebody else while we waited */
 		if (!path) {
 			path = build(o, &h, e);
 			if (!path && e->kind != ERR_UNAVAILABLE)
@@ -182,7 +206,7 @@ char *template_find(const struct template_options *o)
 
 	if (host_find(o, &h, &(struct err){ 0 }))
 		return NULL;
-	path = find_fitting(o->vm_dir, &h);
+	path = find_fitting(o, &h);
 	host_fini(&h);
 	return path;
 }

@@ -13,11 +13,15 @@
 
 #include "base/err.h"
 
+#define TEMPLATE_MEMORY_MIB 1024
+#define TEMPLATE_CPUS 1
+
 struct template_options {
 	const char *vm_dir;     /* Silo's own directory for VM files */
 	const char *lib_dir;    /* silo-agent, silo-init */
 	const char *kernel_dir; /* NULL = search: $SILO_GUEST_KERNEL, <vm_dir>/kernel, /usr/local/lib/silo/kernel,
 	                         * /usr/lib/silo/kernel, then the host's own /boot and /lib/modules */
+	int64_t memory_mib, cpus; /* size of the machine; 0 = TEMPLATE_MEMORY_MIB, TEMPLATE_CPUS */
 };
 
 /**

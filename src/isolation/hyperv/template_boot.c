@@ -17,8 +17,6 @@
 #include "isolation/hyperv/vm_launch.h"
 #include "isolation/hyperv/wire.h"
 
-#define TEMPLATE_MEMORY_MIB 1024
-#define TEMPLATE_CPUS 1
 #define TEMPLATE_UID 1936288876u /* nobody's; template VMs run one at a time */
 
 #define SAVE_DEADLINE_MS 30000
@@ -183,8 +181,6 @@ static int attempt(const char *dir, const struct attempt *a, json_t *facts, stru
 	json_object_set_new(facts, "accelerator", json_string(a->accelerator));
 	json_object_set_new(facts, "cpu", json_string(a->cpu));
 	json_object_set_new(facts, "append", json_string(append));
-	json_object_set_new(facts, "memory_mib", json_integer(TEMPLATE_MEMORY_MIB));
-	json_object_set_new(facts, "cpus", json_integer(TEMPLATE_CPUS));
 	if (facts_parse(facts, &parsed, e) || boot_with(dir, facts, &parsed, a->deadline_ms, e))
 		return err_prefix(e, "%s, CPU %s", a->accelerator, a->cpu);
 	text = json_text(facts);

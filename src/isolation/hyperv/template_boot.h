@@ -13,7 +13,7 @@
  * template.json. Tries KVM where /dev/kvm opens, and emulation when nothing boots there in time.
  *
  * @vm_dir  remembers that KVM failed, as long as CPU, KVM, QEMU and kernel are the same.
- * @facts  object that becomes template.json; what the VM needs is added.
+ * @facts  object that becomes template.json, with memory_mib and cpus; what the VM needs is added.
  * Returns 0, or -1 with the error of the last attempt.
  */
 int template_boot(const char *dir, const char *vm_dir, const struct vm_host *h, json_t *facts,
