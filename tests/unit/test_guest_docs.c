@@ -102,7 +102,7 @@ static void test_silo(void **state)
 	assert_int_equal(io_write_all(fd, "127.0.0.1 localhost\n", 20), 0);
 	autojson *silo = guest_silo(&b, &e);
 	autojson *expected = parse(
-		"{\"id\":\"abc\",\"isolation\":\"process\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
+		"{\"id\":\"abc\",\"isolation\":\"hyperv\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
 		"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"},"
 		"{\"destination\":\"/etc/hostname\",\"data\":\"h\\n\"}],\"seccomp_data\":\"AQIDBA==\",\"init\":\"/"
 		"silo-init\"}");
