@@ -25,12 +25,12 @@ static const char *const kind_names[] = {
 	[ERR_NOT_EXECUTABLE] = "not_executable",
 };
 
-int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
+void err_fill(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (!e)
-		return -1;
+		return;
 	/* Formatted aside: an argument may point into *e. */
 	char text[sizeof e->msg];
 
@@ -45,15 +45,14 @@ int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 
 		snprintf(e->msg + used, sizeof e->msg - used, ": %s", strerror(sys));
 	}
-	return -1;
 }
 
-int err_prefix(struct err *e, const char *fmt, ...)
+void err_put_before(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (!e)
-		return -1;
+		return;
 	char text[sizeof e->msg];
 
 	va_start(ap, fmt);
@@ -63,7 +62,6 @@ int err_prefix(struct err *e, const char *fmt, ...)
 
 	snprintf(text + used, sizeof text - used, ": %s", e->msg);
 	memcpy(e->msg, text, sizeof text);
-	return -1;
 }
 
 const char *err_kind_name(enum err_kind kind)

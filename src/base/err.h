@@ -37,12 +37,20 @@ struct err {
  * @sys  errno to append as ": strerror", or 0.
  * A too long text is cut. *e may be NULL (the error is dropped).
  */
-int err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...) printf_like(4, 5);
+#define err_set(...) (err_fill(__VA_ARGS__), err_failed())
+void err_fill(struct err *e, enum err_kind kind, int sys, const char *fmt, ...) printf_like(4, 5);
 
 /**
  * err_prefix - put what this level was doing in front of the message of *e: "what: old message". Returns -1.
  */
-int err_prefix(struct err *e, const char *fmt, ...) printf_like(2, 3);
+#define err_prefix(...) (err_put_before(__VA_ARGS__), err_failed())
+void err_put_before(struct err *e, const char *fmt, ...) printf_like(2, 3);
+
+/* Here for all to see, so that compilers and analyzers know what follows an error. */
+static inline int err_failed(void)
+{
+	return -1;
+}
 
 /* Name of a kind ("not_found"), as sent between Silo's processes, and back (ERR_SYSTEM for an unknown name). */
 const char *err_kind_name(enum err_kind kind);

@@ -151,7 +151,7 @@ static int copy_dir(int from, int to, int depth, struct err *e)
 	closedir(d);
 	if (rc == 0 && fstat(from, &st) < 0)
 		rc = err_set(e, ERR_SYSTEM, errno, "stat");
-	return rc < 0 ? -1 : copy_attributes(from, to, &st, e);
+	return rc ? -1 : copy_attributes(from, to, &st, e);
 }
 
 int copy_tree(int from, int to, struct err *e)
