@@ -61,8 +61,8 @@ static int check_target(const char *type, const char *target, struct err *e)
 	if (!*target)
 		return err_set(e, ERR_INVALID, 0, CONFIG_TEXT "field Target must not be empty", type);
 	if (*target != '/')
-		return err_set(e, ERR_INVALID, 0, CONFIG_TEXT "invalid mount path: '%s' mount path must be absolute", type,
-			       target);
+		return err_set(e, ERR_INVALID, 0, CONFIG_TEXT "invalid mount path: '%s' mount path must be absolute",
+			       type, target);
 	autofree char *clean = path_clean(target);
 
 	if (strcmp(clean, "/") == 0)
@@ -105,8 +105,8 @@ json_t *mount_anonymous(const char *destination, const char *driver)
 	return volume_point("", destination, false, driver);
 }
 
-static json_t *bind_from(const char *text, const char *source, const char *target, const char *mode,
-			 const char *driver, struct err *e)
+static json_t *bind_from(const char *text, const char *source, const char *target, const char *mode, const char *driver,
+			 struct err *e)
 {
 	struct mode m;
 	json_t *p;
@@ -187,7 +187,8 @@ static json_t *parse_bind(const struct spec *s, struct err *e)
 	    json_get_bool(s->bind, "ReadOnlyNonRecursive", false, &plain, e) < 0 ||
 	    json_get_bool(s->bind, "ReadOnlyForceRecursive", false, &force, e) < 0)
 		return NULL;
-	if (*propagation && (parse_mode(propagation, &m) < 0 || !*m.propagation || strcmp(m.propagation, propagation) != 0)) {
+	if (*propagation &&
+	    (parse_mode(propagation, &m) < 0 || !*m.propagation || strcmp(m.propagation, propagation) != 0)) {
 		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "invalid propagation mode: %s", s->type, propagation);
 		return NULL;
 	}
@@ -239,11 +240,13 @@ static json_t *parse_volume(const struct spec *s, struct err *e)
 	if (json_get_bool(s->volume, "NoCopy", false, &nocopy, e) < 0 ||
 	    json_get_str(s->volume, "Subpath", "", &subpath, e) < 0 ||
 	    json_get_object(s->volume, "DriverConfig", &driver, e) < 0 ||
-	    json_get_object(s->volume, "Labels", &labels, e) < 0 || json_get_str(driver, "Name", "", &driver_name, e) < 0 ||
+	    json_get_object(s->volume, "Labels", &labels, e) < 0 ||
+	    json_get_str(driver, "Name", "", &driver_name, e) < 0 ||
 	    json_get_object(driver, "Options", &options, e) < 0)
 		return NULL;
 	if (!*s->source && s->readonly) {
-		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "must not set ReadOnly mode when using anonymous volumes", s->type);
+		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "must not set ReadOnly mode when using anonymous volumes",
+			s->type);
 		return NULL;
 	}
 	if (!*s->source && *subpath) {
@@ -294,7 +297,8 @@ static json_t *parse_tmpfs(const struct spec *s, struct err *e)
 	if (mode)
 		str_printf(&text, ",mode=%llo", (unsigned long long)mode);
 	json_array_foreach(more, i, pair) {
-		const char *key = json_string_value(json_array_get(pair, 0)), *value = json_string_value(json_array_get(pair, 1));
+		const char *key = json_string_value(json_array_get(pair, 0)),
+			   *value = json_string_value(json_array_get(pair, 1));
 
 		if (!key || strpbrk(key, ",=") || (value && strchr(value, ','))) {
 			err_set(e, ERR_INVALID, 0, CONFIG_TEXT "invalid option", s->type);
@@ -307,12 +311,35 @@ static json_t *parse_tmpfs(const struct spec *s, struct err *e)
 	return p;
 }
 
+/* For Linux images a pipe is a unix socket of the host. */
+static json_t *parse_npipe(const struct spec *s, struct err *e)
+{
+	struct stat st;
+
+	if (!*s->source)
+		return refuse(s, e, "Source", "not be empty"), NULL;
+	if (s->bind || s->volume || s->tmpfs)
+		return refuse(s, e,
+			      s->bind     ? "BindOptions"
+			      : s->volume ? "VolumeOptions"
+					  : "TmpfsOptions",
+			      "not be specified"),
+		       NULL;
+	if (*s->source != '/' || stat(s->source, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "'%s' is not a unix socket of this host", s->type, s->source);
+		return NULL;
+	}
+	return new_point("npipe", s->source, s->target, s->readonly);
+}
+
 json_t *mount_parse_spec(const json_t *mount, struct err *e)
 {
 	static const struct {
 		const char *type;
 		json_t *(*parse)(const struct spec *s, struct err *e);
-	} types[] = { { "bind", parse_bind }, { "volume", parse_volume }, { "tmpfs", parse_tmpfs } };
+	} types[] = {
+		{ "bind", parse_bind }, { "volume", parse_volume }, { "tmpfs", parse_tmpfs }, { "npipe", parse_npipe }
+	};
 	struct spec s;
 
 	if (json_get_str(mount, "Type", "", &s.type, e) < 0 || json_get_str(mount, "Source", "", &s.source, e) < 0 ||
@@ -328,7 +355,7 @@ json_t *mount_parse_spec(const json_t *mount, struct err *e)
 		if (strcmp(types[i].type, s.type) == 0)
 			return types[i].parse(&s, e);
 	}
-	if (strcmp(s.type, "npipe") == 0 || strcmp(s.type, "image") == 0 || strcmp(s.type, "cluster") == 0)
+	if (strcmp(s.type, "image") == 0 || strcmp(s.type, "cluster") == 0)
 		err_set(e, ERR_UNSUPPORTED, 0, "mounts of type \"%s\": not supported yet by Silo", s.type);
 	else
 		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "mount type unknown", s.type);

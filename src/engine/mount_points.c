@@ -161,12 +161,17 @@ int mounts_resolve(struct engine *g, struct container *c, struct err *e)
 		const char *propagation = json_str(p, "Propagation", "");
 
 		if (is_type(p, "volume") && strcmp(json_str(p, "Driver", ""), "local") != 0)
-			return err_set(e, ERR_INVALID, 0, "error looking up volume plugin %.100s: plugin \"%.100s\" not found",
+			return err_set(e, ERR_INVALID, 0,
+				       "error looking up volume plugin %.100s: plugin \"%.100s\" not found",
 				       json_str(p, "Driver", ""), json_str(p, "Driver", ""));
-		if (hyperv && *propagation && !str_ends(propagation, "private"))
+		if (hyperv && is_type(p, "npipe"))
 			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "bind propagation \"%s\" can't reach into a virtual machine (--isolation=hyperv)",
-				       propagation);
+				       "mounts of type \"npipe\": not supported yet by Silo with hyperv isolation");
+		if (hyperv && *propagation && !str_ends(propagation, "private"))
+			return err_set(
+				e, ERR_UNSUPPORTED, 0,
+				"bind propagation \"%s\" can't reach into a virtual machine (--isolation=hyperv)",
+				propagation);
 		if (is_type(p, "volume")) {
 			autofree char *path = volume_path(g->volumes, json_str(p, "Name", ""));
 
@@ -295,17 +300,16 @@ int mounts_prepare(struct engine *g, struct container *c, struct err *e)
 	size_t i;
 	int rc = 0;
 
-	volume_lock(g->volumes);
+	/* Without the lock: a volume's removal looks for its users, and this container is among them already. */
 	json_array_foreach(points_of(c->host), i, p) {
 		if (is_type(p, "bind"))
 			rc = prepare_bind(p, e);
 		else if (is_type(p, "volume"))
 			rc = prepare_volume(g, c, p, e);
 		if (rc < 0)
-			break;
+			return -1;
 	}
-	volume_unlock(g->volumes);
-	return rc;
+	return 0;
 }
 
 int mounts_activate(struct engine *g, struct container *c, struct err *e)
@@ -417,7 +421,8 @@ void mounts_remove_anonymous(struct engine *g, struct container *c)
 
 json_t *mounts_shown(const json_t *host)
 {
-	static const char *const keys[] = { "Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation" };
+	static const char *const keys[] = { "Type",   "Name", "Source", "Destination",
+					    "Driver", "Mode", "RW",     "Propagation" };
 	json_t *out = json_array(), *p;
 	size_t i;
 

@@ -201,9 +201,10 @@ static json_t *bind_of_point(const json_t *point)
 	bool readonly = !json_bool(point, "RW", true), plain = json_bool(point, "plain_ro", false);
 	bool flat = json_bool(point, "nonrecursive", false);
 	const char *propagation = json_str(point, "Propagation", "");
-	json_t *mount = json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "destination", json_str(point, "Destination", ""), "type",
-				  "bind", "source", json_str(point, "Source", ""), "options", flat ? "bind" : "rbind",
-				  readonly ? "ro" : "rw", *propagation ? propagation : "rprivate");
+	json_t *mount =
+		json_pack("{s:s, s:s, s:s, s:[s, s, s]}", "destination", json_str(point, "Destination", ""), "type",
+			  "bind", "source", json_str(point, "Source", ""), "options", flat ? "bind" : "rbind",
+			  readonly ? "ro" : "rw", *propagation ? propagation : "rprivate");
 
 	if (readonly && !flat && !plain)
 		json_array_append_new(json_object_get(mount, "options"), json_string("rro"));
@@ -219,8 +220,8 @@ static void add_points(const struct spec_input *in, json_t *list)
 
 	json_array_foreach(json_object_get(in->host, MOUNT_POINTS), i, point) {
 		if (strcmp(json_str(point, "Type", ""), "tmpfs") == 0)
-			json_array_append_new(list, tmpfs_mount(json_str(point, "Destination", ""),
-								json_str(point, "options", "")));
+			json_array_append_new(
+				list, tmpfs_mount(json_str(point, "Destination", ""), json_str(point, "options", "")));
 		else
 			json_array_append_new(list, bind_of_point(point));
 	}

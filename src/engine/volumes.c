@@ -73,7 +73,8 @@ static bool dangling_fits(struct engine *g, const json_t *f, const char *name)
 
 static bool fits(struct engine *g, const json_t *f, const json_t *v)
 {
-	return filters_match(f, "name", json_str(v, "Name", "")) && filters_exact(f, "driver", json_str(v, "Driver", "")) &&
+	return filters_match(f, "name", json_str(v, "Name", "")) &&
+	       filters_exact(f, "driver", json_str(v, "Driver", "")) &&
 	       filters_labels(f, "label", json_object_get(v, "Labels")) && dangling_fits(g, f, json_str(v, "Name", ""));
 }
 
@@ -142,7 +143,8 @@ json_t *engine_volume_prune(struct engine *g, const json_t *filters, struct err 
 		json_t *labels = json_object_get(v, "Labels");
 		int64_t bytes = volume_size(g->volumes, name);
 
-		if ((!every && !json_object_get(labels, VOLUME_ANONYMOUS_LABEL)) || !filters_labels(f, "label", labels) ||
+		if ((!every && !json_object_get(labels, VOLUME_ANONYMOUS_LABEL)) ||
+		    !filters_labels(f, "label", labels) ||
 		    (filters_has(f, "label!") && filters_labels(f, "label!", labels)) ||
 		    engine_volume_remove(g, name, false, NULL) < 0)
 			continue;
@@ -162,8 +164,8 @@ json_t *engine_volume_usage(struct engine *g, struct err *e)
 		autojson *users = mounts_users(g, name);
 
 		json_object_set_new(v, "UsageData",
-				    json_pack("{s:I, s:I}", "Size", (json_int_t)volume_size(g->volumes, name), "RefCount",
-					      (json_int_t)json_array_size(users)));
+				    json_pack("{s:I, s:I}", "Size", (json_int_t)volume_size(g->volumes, name),
+					      "RefCount", (json_int_t)json_array_size(users)));
 	}
 	return all;
 }

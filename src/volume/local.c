@@ -87,8 +87,8 @@ int local_mount(const json_t *options, const char *path, struct err *e)
 	if (data.full)
 		return err_set(e, ERR_LIMIT, 0, "failed to mount local volume: options are too long");
 	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0)
-		return err_set(e, ERR_SYSTEM, errno, "failed to mount local volume: mount %s:%s, flags: 0x%lx%s%s", device,
-			       path, flags, data.len ? ", data: " : "", data.s ? data.s : "");
+		return err_set(e, ERR_SYSTEM, errno, "failed to mount local volume: mount %s:%s, flags: 0x%lx%s%s",
+			       device, path, flags, data.len ? ", data: " : "", data.s ? data.s : "");
 	/* A bind takes attributes in a second call only. */
 	if (flags & MS_BIND && flags & ~(unsigned long)(MS_BIND | MS_REC) &&
 	    mount(NULL, path, NULL, flags | MS_REMOUNT, NULL) < 0) {

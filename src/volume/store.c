@@ -51,15 +51,17 @@ int volume_check_name(const char *name, struct err *e)
 	for (const char *p = name; *p; p++)
 		good = good && (isalnum((unsigned char)*p) || strchr("_.-", *p));
 	if (strlen(name) == 1)
-		return err_set(e, ERR_INVALID, 0,
-			       "create %s: volume name is too short, names should be at least two alphanumeric characters",
-			       name);
+		return err_set(
+			e, ERR_INVALID, 0,
+			"create %s: volume name is too short, names should be at least two alphanumeric characters",
+			name);
 	if (!good || strlen(name) > VOLUME_NAME_MAX)
-		return err_set(e, ERR_INVALID, 0,
-			       "create %.200s: \"%.200s\" includes invalid characters for a local volume name, only "
-			       "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
-			       "absolute path",
-			       name, name);
+		return err_set(
+			e, ERR_INVALID, 0,
+			"create %.200s: \"%.200s\" includes invalid characters for a local volume name, only "
+			"\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
+			"absolute path",
+			name, name);
 	return 0;
 }
 
@@ -115,7 +117,8 @@ struct volume_store *volume_store_open(const char *root, struct db *db, struct e
 	pthread_mutexattr_destroy(&recursive);
 	if (io_mkdir_all(s->dir, 0701, e) == 0 && io_mkdir_all(s->tmp, 0700, e) == 0 &&
 	    db_exec(db, e,
-		    "CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created TEXT NOT NULL, options TEXT NOT NULL, "
+		    "CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created TEXT NOT NULL, options TEXT NOT "
+		    "NULL, "
 		    "labels TEXT NOT NULL) WITHOUT ROWID",
 		    "") == 0 &&
 	    sweep(s, e) == 0)
@@ -257,8 +260,9 @@ json_t *volume_create(struct volume_store *s, const struct volume_new *v, bool *
 	if (made)
 		*made = false;
 	if (v->driver && *v->driver && strcmp(v->driver, "local") != 0) {
-		err_set(e, ERR_NOT_FOUND, 0, "create %.100s: error looking up volume plugin %.100s: plugin \"%.100s\" not found",
-			v->name, v->driver, v->driver);
+		err_set(e, ERR_NOT_FOUND, 0,
+			"create %.100s: error looking up volume plugin %.100s: plugin \"%.100s\" not found", v->name,
+			v->driver, v->driver);
 		return NULL;
 	}
 	if (volume_check_name(v->name, e) < 0)
@@ -354,31 +358,39 @@ static int fill_aside(struct volume_store *s, const char *path, int from, struct
 {
 	autofree char *aside = xasprintf("%s/volume-XXXXXX", s->tmp);
 	autoclose int to = -1;
+	int rc;
 
 	if (!mkdtemp(aside))
 		return err_set(e, ERR_SYSTEM, errno, "create %s", aside);
 	to = open(aside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (to >= 0 && copy_tree(from, to, e) == 0 && rename(aside, path) == 0)
+	if (to < 0)
+		rc = err_set(e, ERR_SYSTEM, errno, "open %s", aside);
+	else
+		rc = copy_tree(from, to, e);
+	if (rc == 0 && rename(aside, path) == 0)
 		return 0;
-	if (to < 0 || (e && !e->kind))
-		err_set(e, ERR_SYSTEM, errno, "fill %s", path);
+	/* Somebody else has filled it meanwhile: his files stay. */
+	if (rc == 0 && errno != ENOTEMPTY && errno != EEXIST)
+		rc = err_set(e, ERR_SYSTEM, errno, "fill %s", path);
 	io_remove_tree(AT_FDCWD, aside, NULL);
-	return -1;
+	return rc;
 }
 
 int volume_copy_up(struct volume_store *s, const char *name, int from, struct err *e)
 {
 	autofree char *path = volume_path(s, name);
 	autoclose int to = -1;
+	bool mounted;
 	int rc = 0;
 
-	volume_lock(s);
+	volume_lock(s); /* not while copying: that may take long */
+	mounted = json_object_get(s->mounted, name) != NULL;
+	volume_unlock(s);
 	to = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0)
 		rc = err_set(e, ERR_SYSTEM, errno, "open %s", path);
 	else if (is_empty(to))
-		rc = json_object_get(s->mounted, name) ? copy_tree(from, to, e) : fill_aside(s, path, from, e);
-	volume_unlock(s);
+		rc = mounted ? copy_tree(from, to, e) : fill_aside(s, path, from, e);
 	return rc < 0 ? err_prefix(e, "copy the image's files to volume %s", name) : 0;
 }
 

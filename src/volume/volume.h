@@ -34,7 +34,7 @@ void volume_lock(struct volume_store *s);
 void volume_unlock(struct volume_store *s);
 
 struct volume_new {
-	const char *name, *driver; /* driver NULL or "" = local */
+	const char *name, *driver;      /* driver NULL or "" = local */
 	const json_t *options, *labels; /* objects of strings, or NULL */
 };
 /**

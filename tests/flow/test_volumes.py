@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tarfile
 
 import pytest
@@ -206,6 +207,33 @@ def test_private_by_default(engine, shared, name):
     assert mounts(engine, name)["/p"]["Propagation"] == "private"
     result = engine.docker("run", "--rm", "--isolation=process", "-v", f"{shared}:/p:rshared", BASE, "true", code=125)
     assert f"path {shared} is mounted on " in result.err and "but it is not a shared mount" in result.err
+
+
+def test_socket(engine, run, mode, shared, name):
+    """A unix socket of the host: a bind in process mode; what a VM can't do with one is refused."""
+    path = shared / "sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        for how in (["-v", f"{path}:/s"], ["--mount", f"type=npipe,source={path},target=/s"]):
+            if mode == "hyperv":
+                assert run("--rm", *how, BASE, "true", code=None).code == 125
+                continue
+            assert run("--rm", *how, BASE, "sh", "-c", "test -S /s && echo socket").out == "socket\n"
+
+
+def test_vmwp_with_shares_is_jailed(engine, shared, name):
+    """In command over the files that are shared, and nothing else: four capabilities in a user namespace of its own."""
+    engine.docker("run", "-d", "--isolation=hyperv", "--name", name, "-v", f"{shared}:/p:ro", BASE, "sleep", "1000")
+    pid = int(engine.template(name, "{{.State.Pid}}"))
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="utf-8") if ":\t" in line)
+    assert int(status["CapEff"], 16) == 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4, status["CapEff"]
+    assert status["CapEff"] == status["CapBnd"] and status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    assert int(status["Uid"].split()[0]) != 0
+    assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as f:
+        points = {line.split()[4]: line.split()[5].split(",")[0] for line in f}
+    assert points == {"/": "ro", "/proc": "ro", "/share": "ro", "/share/0": "ro"}
 
 
 @pytest.mark.parametrize("arguments, text", [

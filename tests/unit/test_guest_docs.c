@@ -45,9 +45,10 @@ static void test_config(void **state)
 /* Sources are numbered by their order among the binds; nothing of the host's paths is told to the guest. */
 static void test_shares(void **state)
 {
-	autojson *config = parse("{\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/srv\","
-				 "\"subpath\":\"x\"},{\"destination\":\"/t\",\"type\":\"tmpfs\"},"
-				 "{\"destination\":\"/b\",\"type\":\"none\",\"source\":\"/etc/x\",\"options\":[\"rbind\"]}]}");
+	autojson *config =
+		parse("{\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/srv\","
+		      "\"subpath\":\"x\"},{\"destination\":\"/t\",\"type\":\"tmpfs\"},"
+		      "{\"destination\":\"/b\",\"type\":\"none\",\"source\":\"/etc/x\",\"options\":[\"rbind\"]}]}");
 	struct err e = { 0 };
 	autojson *guest = guest_config(config, "abc", &e);
 	const json_t *mounts = json_object_get(guest, "mounts");
@@ -133,11 +134,8 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config),
-		cmocka_unit_test(test_shares),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_silo),
-		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_config), cmocka_unit_test(test_shares), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_silo),   cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,8 +43,9 @@ static const struct {
 	{ RLIMIT_MSGQUEUE, 0 },
 };
 
-/* What the 9p server needs to give files the owners and modes that the guest asks for. */
-static const int share_caps[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID };
+/* What the 9p server needs to give files the owners and modes that the guest asks for. Not CAP_DAC_READ_SEARCH, which
+ * opens files by handle wherever they lie. */
+static const int share_caps[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID };
 
 /* ---- the child: only system calls from here to exec, the parent may have threads ---- */
 
@@ -113,8 +114,8 @@ static int child_share(int shares, int mount, size_t i, struct err *e)
 	snprintf(name, sizeof name, "%zu", i);
 	if (fstat(mount, &st))
 		return err_set(e, ERR_SYSTEM, errno, "stat share %s", name);
-	if (S_ISDIR(st.st_mode) ? mkdirat(shares, name, 0755) :
-				  (file = openat(shares, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644)) < 0)
+	if (S_ISDIR(st.st_mode) ? mkdirat(shares, name, 0755)
+				: (file = openat(shares, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644)) < 0)
 		return err_set(e, ERR_SYSTEM, errno, "create share %s", name);
 	if (syscall(SYS_move_mount, mount, "", shares, name, MOVE_MOUNT_F_EMPTY_PATH))
 		return err_set(e, ERR_SYSTEM, errno, "attach share %s", name);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "isolation/hyperv/shares.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/json.h"
 #include "base/own.h"
@@ -26,6 +28,19 @@ static int parse_options(const json_t *mount, struct mount_options *o, struct er
 	return mount_options_parse(options, n, o, e);
 }
 
+/* What isn't content has its meaning in the kernel that it belongs to. */
+static int check_kind(int share, const char *source, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(share, &st))
+		return err_set(e, ERR_SYSTEM, errno, "%s", source);
+	if (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))
+		return 0;
+	return err_set(e, ERR_UNSUPPORTED, 0,
+		       "%s: only directories and regular files can be bound into a virtual machine", source);
+}
+
 static int open_share(const json_t *mount, struct err *e)
 {
 	const char *source = json_str(mount, "source", ""), *subpath = json_str(mount, "subpath", NULL);
@@ -36,7 +51,8 @@ static int open_share(const json_t *mount, struct err *e)
 		return -1;
 	fd = subpath ? mount_clone_beneath(source, subpath, o.recursive, e)
 		     : mount_clone(AT_FDCWD, source, o.recursive, e);
-	if (fd < 0 || mount_change(fd, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, MS_PRIVATE, true, e) ||
+	if (fd < 0 || check_kind(fd, source, e) ||
+	    mount_change(fd, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, MS_PRIVATE, true, e) ||
 	    mount_change(fd, o.set & MOUNT_ATTR_RDONLY, 0, 0, false, e) ||
 	    mount_change(fd, o.rec_set & MOUNT_ATTR_RDONLY, 0, 0, true, e))
 		return -1;
