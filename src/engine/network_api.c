@@ -332,11 +332,34 @@ static int remove_network(struct networking *w, const char *ref, struct err *e)
 	return network_delete(w, n, e);
 }
 
+/* A container that was prepared but not started doesn't use its networks: as far as users know it isn't there. */
+static void let_go_prepared(struct engine *g, const char *ref)
+{
+	struct container **all = table_all(g);
+
+	for (size_t i = 0; all[i]; i++) {
+		autojson *host = record_host(all[i]);
+		autojson *networks = net_networks(g, all[i], host);
+		const char *name;
+		json_t *settings;
+		bool named = false;
+
+		json_object_foreach(networks, name, settings)
+			named |= strcmp(name, ref) == 0 || str_starts(json_str(settings, "NetworkID", ""), ref);
+		if (!named || pthread_mutex_trylock(&all[i]->op) != 0)
+			continue;
+		run_unpark(g, all[i]);
+		pthread_mutex_unlock(&all[i]->op);
+	}
+	table_free_list(all);
+}
+
 int engine_network_remove(struct engine *g, const char *ref, struct err *e)
 {
 	struct networking *w = g->net;
 	int rc;
 
+	let_go_prepared(g, ref);
 	pthread_mutex_lock(&w->lock);
 	rc = remove_network(w, ref, e);
 	pthread_mutex_unlock(&w->lock);
@@ -431,6 +454,7 @@ static int connect_box(struct networking *w, struct container *c, struct network
 		       struct err *e)
 {
 	struct net_box *b = box_for(w, c, n, "connected to", e);
+	autofree char *name = record_name(c);
 	pid_t pid = pid_of(c);
 	json_t *canonical;
 	int rc;
@@ -438,7 +462,7 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	if (!b)
 		return -1;
 	if (json_object_get(b->config, n->name))
-		return err_set(e, ERR_FORBIDDEN, 0, "endpoint with name %s already exists in network %s", c->name,
+		return err_set(e, ERR_FORBIDDEN, 0, "endpoint with name %s already exists in network %s", name,
 			       n->name);
 	if (b->hyperv && (pid > 0 || json_object_size(b->config) > 0))
 		return err_set(e, ERR_UNSUPPORTED, 0,

@@ -292,7 +292,11 @@ void run_park(struct engine *g, struct container *c)
 	struct err e = { 0 };
 	struct run r;
 	bool wanted;
+	autojson *host = record_host(c);
 
+	/* One that may never be started takes no port from others. */
+	if (json_object_size(json_object_get(host, "PortBindings")) > 0 || json_bool(host, "PublishAllPorts", false))
+		return;
 	pthread_mutex_lock(&c->lock);
 	wanted = c->state == LIFE_CREATED && !c->removing && !c->removed && !c->monitor_alive && !g->closing;
 	pthread_mutex_unlock(&c->lock);
@@ -319,5 +323,6 @@ void run_unpark(struct engine *g, struct container *c)
 	r.watch = take_fd(&c->parked.watch);
 	r.pidfd = take_fd(&c->parked.pidfd);
 	give_up(&r);
+	net_release(g, c);
 	run_fini(&r);
 }

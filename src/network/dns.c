@@ -303,7 +303,7 @@ static void *tcp_thread(void *arg)
 /* d->lock held. */
 static void on_connection(struct dns *d, const struct dns_sock *s)
 {
-	struct sockaddr_storage from;
+	struct sockaddr_storage from = { 0 };
 	socklen_t n = sizeof(from);
 	autoclose int fd = accept4(s->fd, (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
 	struct tcp *t;

@@ -282,6 +282,15 @@ def test_network_records(engine, name, network):
     assert f"br-{found['Id'][:12]}" not in engine.ip("-o", "link")
 
 
+def test_created_container_holds_nothing(engine, name, network):
+    n = network(f"{name}n")
+    engine.docker("create", "--isolation=process", "--name", name, "--network", n, "-p", "8080:80", BASE, "true")
+    engine.docker("create", "--isolation=process", "--name", f"{name}b", "--network", n, BASE, "true")
+    engine.docker("run", "--rm", "--isolation=process", "-p", "8080:80", BASE, "true")
+    engine.docker("network", "rm", n)
+    assert f"network {n} not found" in engine.docker("start", name, code=1).err
+
+
 def test_ipv6(engine, run, name, network):
     n = network(f"{name}n", "--ipv6", "--subnet", "fd00:77::/64")
     run("-d", "--name", name, "--network", n, BASE, "sleep", "1000")
