@@ -108,8 +108,9 @@ static int check_set(const json_t *host, const char *key, const char *what, cons
 		return err_set(e, ERR_SYSTEM, 0, "%s: \"%.64s\"", path, online.s);
 	for (size_t i = 0; i < CPUS_MAX; i++) {
 		if (asked[i] && !there[i])
-			return err_set(e, ERR_INVALID, 0, "Requested %s are not available - requested %.64s, available: %.64s",
-				       what, text, online.s);
+			return err_set(e, ERR_INVALID, 0,
+				       "Requested %s are not available - requested %.64s, available: %.64s", what, text,
+				       online.s);
 	}
 	return 0;
 }
@@ -138,11 +139,13 @@ static void warn(const json_t *host, bool hyperv, json_t *warnings)
 	if (!json_bool(host, "OomKillDisable", false))
 		return;
 	if (hyperv || access(CGROUP_V2_FILE, F_OK) == 0) /* the guest has cgroup v2, always */
-		json_array_append_new(warnings, json_string("Your kernel does not support OomKillDisable. OomKillDisable "
-							    "discarded."));
+		json_array_append_new(warnings,
+				      json_string("Your kernel does not support OomKillDisable. OomKillDisable "
+						  "discarded."));
 	else if (json_int(host, "Memory", 0) <= 0)
-		json_array_append_new(warnings, json_string("OOM killer is disabled for the container, but no memory limit is "
-							    "set, this can result in the system running out of resources."));
+		json_array_append_new(warnings,
+				      json_string("OOM killer is disabled for the container, but no memory limit is "
+						  "set, this can result in the system running out of resources."));
 }
 
 int body_check_limits(const json_t *host, bool hyperv, json_t *warnings, struct err *e)

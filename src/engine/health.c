@@ -270,7 +270,11 @@ static void wait_for_work(struct health_checker *h)
 			owners[n++] = x;
 		}
 	}
-	if (poll(fds, n, wake == INT64_MAX ? -1 : wake <= now ? 0 : wake - now > 60000 ? 60000 : (int)(wake - now)) <= 0)
+	if (poll(fds, n,
+		 wake == INT64_MAX    ? -1
+		 : wake <= now        ? 0
+		 : wake - now > 60000 ? 60000
+				      : (int)(wake - now)) <= 0)
 		return;
 	if (fds[0].revents)
 		eventfd_read(h->wake, &ignored);

@@ -13,7 +13,10 @@ static const struct {
 	const char *key;
 	int64_t default_ms;
 } times[] = {
-	{ "Interval", 30000 }, { "Timeout", 30000 }, { "StartPeriod", 0 }, { "StartInterval", 5000 },
+	{ "Interval", 30000 },
+	{ "Timeout", 30000 },
+	{ "StartPeriod", 0 },
+	{ "StartInterval", 5000 },
 };
 
 static int64_t time_ms(const json_t *check, size_t i)
@@ -27,8 +30,8 @@ static int64_t time_ms(const json_t *check, size_t i)
 static json_t *shell_command(const json_t *config, json_t *line)
 {
 	const json_t *shell = json_object_get(config, "Shell");
-	json_t *cmd = json_array_size(shell) > 0 ? json_copy((json_t *)(uintptr_t)shell) :
-						   json_pack("[s, s]", "/bin/sh", "-c");
+	json_t *cmd = json_array_size(shell) > 0 ? json_copy((json_t *)(uintptr_t)shell)
+						 : json_pack("[s, s]", "/bin/sh", "-c");
 
 	json_array_append(cmd, line);
 	return cmd;
@@ -40,8 +43,10 @@ bool health_config_parse(const json_t *config, struct health_config *out)
 	json_t *test = json_object_get(check, "Test"), *first = json_array_get(test, 0);
 	const char *kind = json_is_string(first) ? json_string_value(first) : "NONE";
 
-	*out = (struct health_config){ .interval_ms = time_ms(check, 0), .timeout_ms = time_ms(check, 1),
-				       .start_period_ms = time_ms(check, 2), .start_interval_ms = time_ms(check, 3),
+	*out = (struct health_config){ .interval_ms = time_ms(check, 0),
+				       .timeout_ms = time_ms(check, 1),
+				       .start_period_ms = time_ms(check, 2),
+				       .start_interval_ms = time_ms(check, 3),
 				       .retries = (int)json_int(check, "Retries", 0) };
 	if (out->retries <= 0)
 		out->retries = 3;
@@ -89,8 +94,10 @@ int health_check_config(const json_t *config, struct err *e)
 	first = json_array_get(test, 0);
 	if (first && strcmp(json_string_value(first), "NONE") && strcmp(json_string_value(first), "CMD") &&
 	    strcmp(json_string_value(first), "CMD-SHELL"))
-		return err_set(e, ERR_INVALID, 0, "Unknown healthcheck type \"%.64s\" (expected \"CMD\", \"CMD-SHELL\" or "
-						  "\"NONE\")", json_string_value(first));
+		return err_set(e, ERR_INVALID, 0,
+			       "Unknown healthcheck type \"%.64s\" (expected \"CMD\", \"CMD-SHELL\" or "
+			       "\"NONE\")",
+			       json_string_value(first));
 	for (size_t i = 0; i < array_len(times); i++) {
 		if (json_get_int(check, times[i].key, 0, &value, e) < 0)
 			return -1;

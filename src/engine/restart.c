@@ -80,7 +80,8 @@ static void add(struct restarter *r, struct container *c, int64_t due_ms)
 bool restart_after_exit(struct engine *g, struct container *c, long ran_s)
 {
 	if (c->removing || c->removed ||
-	    !restart_is_wanted(json_object_get(c->host, "RestartPolicy"), c->exit_code, c->restart_count, c->stop_wanted))
+	    !restart_is_wanted(json_object_get(c->host, "RestartPolicy"), c->exit_code, c->restart_count,
+			       c->stop_wanted))
 		return false;
 	c->backoff_ms = restart_backoff_ms(c->backoff_ms, ran_s);
 	c->restart_count++;

@@ -29,19 +29,20 @@ static void add_node(struct lists *l, const char *path, const struct stat *st, c
 	const char *type = S_ISCHR(st->st_mode) ? "c" : "b";
 	json_int_t major_ = major(st->st_rdev), minor_ = minor(st->st_rdev);
 
-	json_array_append_new(l->devices, json_pack("{s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "path", path, "type", type,
-						    "major", major_, "minor", minor_, "fileMode", (int)(st->st_mode & 07777),
-						    "uid", (int)st->st_uid, "gid", (int)st->st_gid));
+	json_array_append_new(l->devices,
+			      json_pack("{s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "path", path, "type", type, "major",
+					major_, "minor", minor_, "fileMode", (int)(st->st_mode & 07777), "uid",
+					(int)st->st_uid, "gid", (int)st->st_gid));
 	if (!l->privileged) /* otherwise there is one rule for all */
-		json_array_append_new(l->rules, json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1, "type", type, "major",
-							  major_, "minor", minor_, "access", access));
+		json_array_append_new(l->rules, json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1, "type", type,
+							  "major", major_, "minor", minor_, "access", access));
 }
 
 /* Those that a container has of its own, or that are the host's terminals. As Docker. */
 static bool is_left_out(const char *name)
 {
-	static const char *const names[] = { ".", "..", "pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev",
-					     "console", "ptmx" };
+	static const char *const names[] = { ".",    "..",          "pts",   "shm",     "fd",  "mqueue",
+					     ".lxc", ".lxd-mounts", ".udev", "console", "ptmx" };
 
 	for (size_t i = 0; i < array_len(names); i++) {
 		if (strcmp(names[i], name) == 0)
@@ -77,7 +78,8 @@ static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct 
 	const char *source, *target, *access;
 	struct stat st;
 
-	if (json_get_str(entry, "PathOnHost", "", &source, e) < 0 || json_get_str(entry, "PathInContainer", "", &target, e) < 0 ||
+	if (json_get_str(entry, "PathOnHost", "", &source, e) < 0 ||
+	    json_get_str(entry, "PathInContainer", "", &target, e) < 0 ||
 	    json_get_str(entry, "CgroupPermissions", "", &access, e) < 0)
 		return -1;
 	if (!*target)
@@ -85,7 +87,8 @@ static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct 
 	if (!*access)
 		access = "rwm";
 	if (hyperv)
-		return err_set(e, ERR_UNSUPPORTED, 0, "devices of the host can't be passed into a virtual machine yet: %s", source);
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "devices of the host can't be passed into a virtual machine yet: %s", source);
 	if (strspn(access, "rwm") != strlen(access) || strlen(access) > 3)
 		return err_set(e, ERR_INVALID, 0, "invalid device mode: %.64s", access);
 	if (*target != '/')
@@ -98,8 +101,10 @@ static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct 
 	else if (is_device(&st))
 		add_node(l, target, &st, access);
 	else
-		return err_set(e, ERR_INVALID, 0, "error gathering device information while adding custom device \"%.200s\": "
-						  "not a device node", source);
+		return err_set(e, ERR_INVALID, 0,
+			       "error gathering device information while adding custom device \"%.200s\": "
+			       "not a device node",
+			       source);
 	return 0;
 }
 
@@ -126,8 +131,8 @@ json_t *devices_parse_rule(const char *text, struct err *e)
 		rest += 2;
 		if (rule_number(&rest, ':', &major_) == 0 && rule_number(&rest, ' ', &minor_) == 0 && *rest &&
 		    strlen(rest) <= 3 && strspn(rest, "rwm") == strlen(rest))
-			return json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1, "type", type, "major", major_, "minor",
-					 minor_, "access", rest);
+			return json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1, "type", type, "major", major_,
+					 "minor", minor_, "access", rest);
 	}
 	err_set(e, ERR_INVALID, 0, "invalid device cgroup rule format: '%.100s'", text);
 	return NULL;
@@ -162,8 +167,10 @@ static int add_rates(json_t *block_io, const char *key, const json_t *list, bool
 		if (json_get_str(entry, "Path", "", &path, e) < 0 || json_get_int(entry, "Rate", 0, &rate, e) < 0)
 			return -1;
 		if (hyperv)
-			return err_set(e, ERR_UNSUPPORTED, 0, "block I/O limits per device aren't possible with hyperv isolation: "
-							      "%s is a device of the host", path);
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "block I/O limits per device aren't possible with hyperv isolation: "
+				       "%s is a device of the host",
+				       path);
 		if (rate < 0)
 			return err_set(e, ERR_INVALID, 0, "invalid rate for device: %s:%lld", path, (long long)rate);
 		if (stat(path, &st) < 0)
@@ -201,7 +208,8 @@ static int add_all_rates(json_t *resources, const json_t *host, bool hyperv, str
 int devices_add(json_t *linux_obj, const json_t *host, bool hyperv, struct err *e)
 {
 	json_t *resources = json_object_get(linux_obj, "resources"), *entry;
-	struct lists l = { .devices = json_array(), .rules = json_object_get(resources, "devices"),
+	struct lists l = { .devices = json_array(),
+			   .rules = json_object_get(resources, "devices"),
 			   .privileged = json_bool(host, "Privileged", false) };
 	size_t i;
 
