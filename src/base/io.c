@@ -286,7 +286,8 @@ int time_parse(const char *s, struct timespec *out)
 	int used = 0;
 
 	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-		   &tm.tm_sec, &used) != 6 || used < 19)
+		   &tm.tm_sec, &used) != 6 ||
+	    used < 19)
 		return parse_unix_seconds(s, out);
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;

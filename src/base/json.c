@@ -46,7 +46,8 @@ json_t *json_parse(const char *text, size_t n, const char *what, struct err *e)
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 
 	if (!j)
-		err_set(e, ERR_INVALID, 0, "%s: invalid JSON at line %d column %d: %s", what, je.line, je.column, je.text);
+		err_set(e, ERR_INVALID, 0, "%s: invalid JSON at line %d column %d: %s", what, je.line, je.column,
+			je.text);
 	return j;
 }
 

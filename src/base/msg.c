@@ -20,7 +20,8 @@ static int address(const char *path, struct sockaddr_un *a, struct err *e)
 {
 	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (strlen(path) >= sizeof a->sun_path)
-		return err_set(e, ERR_INVALID, 0, "socket path %s is longer than %zu bytes", path, sizeof a->sun_path - 1);
+		return err_set(e, ERR_INVALID, 0, "socket path %s is longer than %zu bytes", path,
+			       sizeof a->sun_path - 1);
 	memcpy(a->sun_path, path, strlen(path));
 	return 0;
 }
@@ -59,8 +60,8 @@ int msg_connect(const char *path, struct err *e)
 	if (address(path, &a, e) || (s = message_socket(e)) < 0)
 		return -1;
 	if (connect(s, (struct sockaddr *)&a, sizeof a))
-		return err_set(e, errno == ENOENT || errno == ECONNREFUSED ? ERR_NOT_FOUND : ERR_SYSTEM, errno, "connect to %s",
-			       path);
+		return err_set(e, errno == ENOENT || errno == ECONNREFUSED ? ERR_NOT_FOUND : ERR_SYSTEM, errno,
+			       "connect to %s", path);
 	return take_fd(&s);
 }
 
@@ -179,11 +180,14 @@ json_t *msg_recv(int sock, int timeout_ms, int *fds, size_t *n_fds, struct err *
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { text, (size_t)n };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control
+	};
 	ssize_t got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (got <= 0) {
-		err_set(e, got ? ERR_SYSTEM : ERR_NOT_FOUND, got ? errno : 0, got ? "receive message" : "connection closed");
+		err_set(e, got ? ERR_SYSTEM : ERR_NOT_FOUND, got ? errno : 0,
+			got ? "receive message" : "connection closed");
 		return NULL;
 	}
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))

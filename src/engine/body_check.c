@@ -131,9 +131,10 @@ static int check_shared(const json_t *host, struct err *e)
 		const char *value = json_str(host, choices[i].key, "");
 
 		if (strcmp(value, "host") == 0 || str_starts(value, "container:"))
-			return err_set(e, ERR_INVALID, 0,
-				       "--%s=%s is not possible with hyperv isolation: the container has a kernel of its own",
-				       choices[i].option, value);
+			return err_set(
+				e, ERR_INVALID, 0,
+				"--%s=%s is not possible with hyperv isolation: the container has a kernel of its own",
+				choices[i].option, value);
 	}
 	return 0;
 }
@@ -297,23 +298,26 @@ static int check_network(const json_t *host, bool hyperv, struct err *e)
 {
 	const char *mode = json_str(host, "NetworkMode", "");
 	bool joins = str_starts(mode, "container:");
-	bool publishes = given(json_object_get(host, "PortBindings")) || given(json_object_get(host, "PublishAllPorts"));
+	bool publishes =
+		given(json_object_get(host, "PortBindings")) || given(json_object_get(host, "PublishAllPorts"));
 
 	if (hyperv && strcmp(mode, "host") == 0)
-		return err_set(e, ERR_INVALID, 0, "host network is not possible with hyperv isolation: a virtual machine has its "
-						  "own network stack");
+		return err_set(e, ERR_INVALID, 0,
+			       "host network is not possible with hyperv isolation: a virtual machine has its "
+			       "own network stack");
 	if (hyperv && joins)
 		return err_set(e, ERR_UNSUPPORTED, 0, "--network=%s is not supported yet with hyperv isolation", mode);
 	if (joins && publishes)
-		return err_set(e, ERR_INVALID, 0, "conflicting options: port publishing and the container type network mode");
+		return err_set(e, ERR_INVALID, 0,
+			       "conflicting options: port publishing and the container type network mode");
 	return 0;
 }
 
 int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
 {
-	static int (*const checks[])(const json_t *, struct err *) = { check_choices, check_restart, check_log,
-								       check_security,
-								       check_lines,   check_groups,  check_runtime };
+	static int (*const checks[])(const json_t *, struct err *) = { check_choices,  check_restart, check_log,
+								       check_security, check_lines,   check_groups,
+								       check_runtime };
 
 	if (hyperv && check_shared(host, e) < 0)
 		return -1;

@@ -275,9 +275,10 @@ static void warn_of_size(struct container *c, const json_t *host, json_t *warnin
 	struct vm_size now = vm_size_here(old), next = vm_size_here(host);
 
 	if (now.memory_mib != next.memory_mib || now.cpus != next.cpus)
-		json_array_append_new(warnings, json_sprintf("The virtual machine has %lld MiB and %lld CPUs until the container "
-							     "is started again.", (long long)now.memory_mib,
-							     (long long)now.cpus));
+		json_array_append_new(warnings,
+				      json_sprintf("The virtual machine has %lld MiB and %lld CPUs until the container "
+						   "is started again.",
+						   (long long)now.memory_mib, (long long)now.cpus));
 }
 
 json_t *engine_container_update(struct engine *g, const char *ref, const json_t *body, struct err *e)

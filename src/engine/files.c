@@ -18,7 +18,6 @@
 #include "isolation/hyperv/template.h"
 #include "monitor/client.h"
 
-
 char *path_data(const struct engine *g, const char *id, const char *name)
 {
 	return xasprintf("%s/containers/%s%s%s", g->root, id, name ? "/" : "", name ? name : "");

@@ -159,7 +159,7 @@ json_t *engine_disk_usage(struct engine *g, struct err *e)
 		json_decref(containers);
 		return NULL;
 	}
-	return json_pack("{s:I, s:O, s:o, s:o, s:[], s:i}", "LayersSize",
-			 (json_int_t)json_int(images, "LayersSize", 0), "Images", json_object_get(images, "Images"),
-			 "Containers", containers, "Volumes", volumes, "BuildCache", "BuilderSize", 0);
+	return json_pack("{s:I, s:O, s:o, s:o, s:[], s:i}", "LayersSize", (json_int_t)json_int(images, "LayersSize", 0),
+			 "Images", json_object_get(images, "Images"), "Containers", containers, "Volumes", volumes,
+			 "BuildCache", "BuilderSize", 0);
 }

@@ -234,8 +234,8 @@ static bool state_matches(const struct listing *l, const struct container *c)
 		return false;
 	if (filters_has(l->f, "exited") && (c->state != LIFE_EXITED || !filters_exact(l->f, "exited", code)))
 		return false;
-	return filters_exact(l->f, "status", lifecycle_name(c->state)) && filters_exact(l->f, "health", health_status(c)) &&
-	       name_matches(l->f, c->name);
+	return filters_exact(l->f, "status", lifecycle_name(c->state)) &&
+	       filters_exact(l->f, "health", health_status(c)) && name_matches(l->f, c->name);
 }
 
 static bool included(const struct listing *l, struct container *c, const json_t *config, const json_t *host)
@@ -248,9 +248,9 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	return yes && filters_match(l->f, "id", c->id) &&
 	       filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
-	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) &&
-	       network_matches(l, c, host) && volume_matches(l->f, host) &&
-	       expose_matches(l->f, config) && !filters_has(l->f, "publish") && filters_exact(l->f, "is-task", "false");
+	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) && network_matches(l, c, host) &&
+	       volume_matches(l->f, host) && expose_matches(l->f, config) && !filters_has(l->f, "publish") &&
+	       filters_exact(l->f, "is-task", "false");
 }
 
 /* The column COMMAND: arguments with blanks in quotes. */
@@ -303,9 +303,9 @@ static json_t *summary(const struct listing *l, struct container *c, const json_
 
 	out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:O, s:{s:s}, s:{s:o}, s:o}", "Id", c->id, "Image",
 			shown_image(l->g, c, config), "ImageID", c->image_id, "Command", command, "Created",
-			(json_int_t)(c->created_ns / 1000000000), "Ports", net_port_list(l->g, c, config), "Labels", labels,
-			"HostConfig", "NetworkMode", json_str(host, "NetworkMode", ""), "NetworkSettings", "Networks",
-			net_networks(l->g, c, host), "Mounts", inspect_mounts(host));
+			(json_int_t)(c->created_ns / 1000000000), "Ports", net_port_list(l->g, c, config), "Labels",
+			labels, "HostConfig", "NetworkMode", json_str(host, "NetworkMode", ""), "NetworkSettings",
+			"Networks", net_networks(l->g, c, host), "Mounts", inspect_mounts(host));
 	pthread_mutex_lock(&c->lock);
 	status_text(c->state, c->exit_code, seconds_of(c->started_at), seconds_of(c->finished_at), time_now().tv_sec,
 		    status);

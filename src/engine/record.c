@@ -215,7 +215,8 @@ static void parse_state(struct container *c, const json_t *state)
 	c->oom_killed = json_bool(state, "oom_killed", false);
 	c->stop_wanted = json_bool(state, "stop_wanted", false);
 	c->error = xstrdup(json_str(state, "error", ""));
-	c->health = json_is_object(json_object_get(state, "health")) ? json_deep_copy(json_object_get(state, "health")) : NULL;
+	c->health = json_is_object(json_object_get(state, "health")) ? json_deep_copy(json_object_get(state, "health"))
+								     : NULL;
 	snprintf(c->started_at, sizeof(c->started_at), "%s", json_str(state, "started_at", ""));
 	snprintf(c->finished_at, sizeof(c->finished_at), "%s", json_str(state, "finished_at", ""));
 }

@@ -223,8 +223,7 @@ static int wait_old_monitor(struct engine *g, struct container *c, struct err *e
 
 static void run_init(struct run *r, struct engine *g, struct container *c)
 {
-	*r = (struct run){ .g = g, .c = c, .dir = path_run(g, c->id, NULL), .net.fd = -1, .pidfd = -1,
-			  .watch = -1 };
+	*r = (struct run){ .g = g, .c = c, .dir = path_run(g, c->id, NULL), .net.fd = -1, .pidfd = -1, .watch = -1 };
 }
 
 static void run_fini(struct run *r)

@@ -204,7 +204,10 @@ static json_t *make_namespaces(const struct spec_input *in)
 {
 	static const struct {
 		const char *type, *key; /* key: its member in HostConfig, where "host" means the host's */
-	} kinds[] = { { "pid", "PidMode" }, { "mount", NULL }, { "ipc", "IpcMode" }, { "uts", "UTSMode" },
+	} kinds[] = { { "pid", "PidMode" },
+		      { "mount", NULL },
+		      { "ipc", "IpcMode" },
+		      { "uts", "UTSMode" },
 		      { "cgroup", "CgroupnsMode" } };
 	json_t *list = json_array();
 
@@ -258,9 +261,9 @@ static json_t *make_mounts(const json_t *host)
 		json_decref(shm_size);
 	} else if (strcmp(json_str(host, "IpcMode", ""), "host") == 0) {
 		json_decref(shm_size);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "destination", "/dev/shm", "type",
-						      "bind", "source", "/dev/shm", "options", "rbind", "nosuid", "noexec",
-						      "nodev"));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s]}", "destination", "/dev/shm",
+						      "type", "bind", "source", "/dev/shm", "options", "rbind",
+						      "nosuid", "noexec", "nodev"));
 	} else {
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:[s, s, s, s, o]}", "destination", "/dev/shm",
 						      "type", "tmpfs", "source", "shm", "options", "nosuid", "noexec",

@@ -86,10 +86,10 @@ static json_t *rehearsal_silo(struct engine *g, const char *id, uid_t uid, const
 	if (!image || seccomp_profile_file(cache, caps, NULL, &seccomp, e) ||
 	    io_write_file(AT_FDCWD, hosts, "127.0.0.1\tlocalhost\n", strlen("127.0.0.1\tlocalhost\n"), 0644, false, e))
 		return NULL;
-	return json_pack("{s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s}], s:s, s:s, s:{s:s, s:s, s:I}}", "id", id, "isolation", "hyperv",
-			 "rootfs", "image", image, "disk", disk, "files", "destination", "/etc/hosts",
-			 "source", hosts, "init", init, "seccomp", seccomp, "vm",
-			 "template", template, "lib_dir", g->lib_dir, "uid", (json_int_t)uid);
+	return json_pack("{s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s}], s:s, s:s, s:{s:s, s:s, s:I}}", "id", id, "isolation",
+			 "hyperv", "rootfs", "image", image, "disk", disk, "files", "destination", "/etc/hosts",
+			 "source", hosts, "init", init, "seccomp", seccomp, "vm", "template", template, "lib_dir",
+			 g->lib_dir, "uid", (json_int_t)uid);
 }
 
 static int write_document(const char *dir, const char *name, json_t *j, struct err *e)

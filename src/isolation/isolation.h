@@ -80,7 +80,8 @@ struct isolation {
 	struct sandbox *(*standby_open)(const struct standby_options *o, struct loop *l,
 					const struct isolation_events *ev, struct err *e);
 	/* Make it the sandbox of a bundle, as sandbox_open() would have. On failure the sandbox is closed. */
-	int (*standby_take)(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e);
+	int (*standby_take)(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev,
+			    struct err *e);
 	/* End everything in it, wait until it is gone, free. Containers must have been deleted. */
 	void (*sandbox_close)(struct sandbox *s);
 	/* What the host sees of it: hyperv: pid of vmwp; process: 0. */

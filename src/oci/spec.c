@@ -16,8 +16,8 @@ static int parse_mount(const json_t *j, void *arg, struct err *e)
 	struct oci_mount *m = &s->mounts[s->n_mounts++];
 
 	if (json_get_str(j, "destination", "", &m->destination, e) || json_get_str(j, "type", NULL, &m->type, e) ||
-	    json_get_str(j, "source", NULL, &m->source, e) ||
-	    json_get_str(j, "subpath", NULL, &m->subpath, e) || read_strings(j, "options", &m->options, &m->n_options, e))
+	    json_get_str(j, "source", NULL, &m->source, e) || json_get_str(j, "subpath", NULL, &m->subpath, e) ||
+	    read_strings(j, "options", &m->options, &m->n_options, e))
 		return -1;
 	if (m->destination[0] != '/')
 		return err_set(e, ERR_INVALID, 0, "destination: \"%s\" is not an absolute path", m->destination);

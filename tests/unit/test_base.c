@@ -262,7 +262,9 @@ static void undo_b(void *t)
 
 static void steps_are_undone_newest_first(void **state)
 {
-	static const struct step table[] = { { "a", NULL, run_a, undo_a }, { "b", NULL, run_b, undo_b }, { "c", NULL, run_c, NULL } };
+	static const struct step table[] = { { "a", NULL, run_a, undo_a },
+					     { "b", NULL, run_b, undo_b },
+					     { "c", NULL, run_c, NULL } };
 	static const char *const expected[] = { "ABC", "A", "ABa", "ABCba" };
 
 	for (int i = 0; i < 4; i++) {

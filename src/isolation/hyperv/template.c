@@ -131,10 +131,10 @@ static int build_in(const char *build, const struct template_options *o, const s
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, build);
 	autojson *sources = host_sources(h, e);
 	json_t *libraries = json_array();
-	autojson *facts = json_pack("{s:I, s:I, s:i, s:o, s:O?, s:o, s:s, s:s}", "memory_mib", (json_int_t)memory_of(o),
-				    "cpus", (json_int_t)cpus_of(o), "layout", TEMPLATE_LAYOUT, "host", host_facts(h),
-				    "sources", sources, "libraries", libraries, "kernel", h->kernel.release,
-				    "kernel_path", h->kernel.image_path);
+	autojson *facts =
+		json_pack("{s:I, s:I, s:i, s:o, s:O?, s:o, s:s, s:s}", "memory_mib", (json_int_t)memory_of(o), "cpus",
+			  (json_int_t)cpus_of(o), "layout", TEMPLATE_LAYOUT, "host", host_facts(h), "sources", sources,
+			  "libraries", libraries, "kernel", h->kernel.release, "kernel_path", h->kernel.image_path);
 
 	if (!sources || tree_build(root, h, o->lib_dir, libraries, e))
 		return -1;
