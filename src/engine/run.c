@@ -275,7 +275,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		net_started(g, c);
 		set_running(&r);
 		container_event(g, c, "start", NULL);
-		if (g->standby && strcmp(c->isolation, "hyperv") == 0)
+		if (g->standby && strcmp(c->isolation, "hyperv") == 0 && !getenv("SILO_VM_COLD"))
 			standby_want(g->standby);
 		health_watch(g, c, true);
 	} else {

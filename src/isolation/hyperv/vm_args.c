@@ -12,8 +12,9 @@
 #define ARGS_MAX 128
 
 /*
- * Buffers of translated code. A clone's is private memory that it fills within seconds and never gives back: 14 keep
- * an idle VM below 40 MB; 32 make code that doesn't fit some 20 % faster. A boot needs more and goes through it once.
+ * Buffers of translated code. A clone's is private memory that it fills within seconds and never gives back, and has to
+ * hold what was rehearsed (standby.c) and a container on top: 29 MiB. One that overflows is thrown away as a whole.
+ * A boot needs more and goes through it once.
  */
 #define CLONE_TRANSLATION_MIB 32
 #define BOOT_TRANSLATION_MIB 128
