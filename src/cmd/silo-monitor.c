@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h.
- * silo-monitor --standby BUNDLE_DIR ID UID DISK_BYTES, with a socket to silod as descriptor 3: see monitor/standby.h.
+ * silo-monitor --standby BUNDLE_DIR ID UID DISK_BYTES ROOM, with a socket to silod as descriptor 3: see monitor/standby.h.
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -86,9 +86,21 @@ static int stand_by(char **argv, struct monitor_options *o, struct err *e)
 	return go;
 }
 
+/* The command line of a monitor that has waited becomes that of one that was started for this bundle. */
+static void show_bundle(int argc, char **argv, const char *bundle_dir)
+{
+	size_t room = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);
+	size_t name = strlen(argv[0]) + 1;
+
+	if (name + strlen(bundle_dir) >= room)
+		return;
+	memset(argv[0] + name, 0, room - name);
+	memcpy(argv[0] + name, bundle_dir, strlen(bundle_dir));
+}
+
 int main(int argc, char **argv)
 {
-	bool standby = argc == 6 && strcmp(argv[1], "--standby") == 0;
+	bool standby = argc == 7 && strcmp(argv[1], "--standby") == 0;
 	struct stat st;
 	struct err err;
 	int go = 1;
@@ -109,6 +121,8 @@ int main(int argc, char **argv)
 
 	if (standby)
 		go = stop < 0 ? -1 : stand_by(argv, &o, &err);
+	if (standby && go == 1)
+		show_bundle(argc, argv, o.bundle_dir);
 	autofree char *socket_path = go == 1 ? xasprintf("%s/monitor.sock", o.bundle_dir) : NULL;
 
 	o.socket_path = socket_path;

@@ -18,6 +18,8 @@
 #define CALL_MS 60000   /* requests that a healthy monitor answers in milliseconds; a guest has its own deadlines */
 #define START_MS 180000 /* preparation included: an emulated machine may boot cold */
 
+#define MONITOR_NAME_ROOM 192
+
 #define SOCKET_NAME "monitor.sock"
 #define LOG_NAME "monitor.log"
 
@@ -163,7 +165,9 @@ int monitor_spawn_standby(const char *program, const char *rehearsal_dir, const 
 	autofree char *name = xstrdup(id);
 	autofree char *user = xasprintf("%u", uid);
 	autofree char *bytes = xasprintf("%llu", (unsigned long long)disk_bytes);
-	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, rehearsal, name, user, bytes, NULL };
+	/* Room for the path of its bundle, so that ps(1) shows whose monitor it has become. */
+	autofree char *room = xasprintf("%*s", MONITOR_NAME_ROOM, "");
+	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, rehearsal, name, user, bytes, room, NULL };
 	struct spawn_fds f = { .null = above(open("/dev/null", O_RDWR | O_CLOEXEC), e),
 			       .log = above(fcntl(log_fd, F_DUPFD_CLOEXEC, 4), e),
 			       .listener = -1,
