@@ -167,7 +167,9 @@ int monitor_spawn_standby(const char *program, const char *rehearsal_dir, const 
 	autofree char *bytes = xasprintf("%llu", (unsigned long long)disk_bytes);
 	/* Room for the path of its bundle, so that ps(1) shows whose monitor it has become. */
 	autofree char *room = xasprintf("%*s", MONITOR_NAME_ROOM, "");
-	char *argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--standby" }, rehearsal, name, user, bytes, room, NULL };
+	char *argv[] = {
+		(char[]){ "silo-monitor" }, (char[]){ "--standby" }, rehearsal, name, user, bytes, room, NULL
+	};
 	struct spawn_fds f = { .null = above(open("/dev/null", O_RDWR | O_CLOEXEC), e),
 			       .log = above(fcntl(log_fd, F_DUPFD_CLOEXEC, 4), e),
 			       .listener = -1,
