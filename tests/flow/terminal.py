@@ -61,6 +61,13 @@ class Terminal:
                 raise AssertionError(f"terminal: no {pattern.pattern!r} in {self.seen!r}")
             self.seen += piece
 
+    def sees(self, pattern, seconds):
+        """As expect(), but False instead of an error."""
+        try:
+            return self.expect(pattern, seconds)
+        except AssertionError:
+            return False
+
     def ask(self, line, pattern, seconds=COMMAND_S / 2):
         self.type(line + "\n")
         return self.expect(pattern, seconds)

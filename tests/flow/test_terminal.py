@@ -36,8 +36,9 @@ def test_first_size(shell):
 
 def test_resize(shell):
     t = shell()
-    t.size(40, 120)
-    t.ask("until [ \"$(stty size)\" = '40 120' ]; do :; done; echo size$((1+1))", "size2")
+    t.type("until [ \"$(stty size)\" = '40 120' ]; do :; done; echo size$((1+1))\n")
+    # The CLI listens to SIGWINCH only some time after the shell's prompt: a user would drag the window on.
+    until("the container sees the new size", lambda: t.size(40, 120) or t.sees("size2", 0.2))
 
 
 def test_output_is_cooked(terminal, mode):
