@@ -132,16 +132,17 @@ def measure(cases, rounds, gap):
     return times
 
 
-def memory(engine):
+def memory(engine, demand_engine):
     """Private memory of idle containers' monitors and virtual machines, in KB."""
     found = {}
-    for mode in ("process", "hyperv"):
-        identity = engine.docker("run", "-d", f"--isolation={mode}", "silo/base", "sleep", "1000").line
+    for each, mode, machine in ((engine, "process", ""), (engine, "hyperv", "a clone that waited"),
+                                (demand_engine, "hyperv", "clone on demand")):
+        identity = each.docker("run", "-d", f"--isolation={mode}", "silo/base", "sleep", "1000").line
         idle.wait(2)  # let the guest settle and give pages back
-        found[f"monitor, {mode}"] = private_kb(engine.monitor_pid(identity))
-        if mode == "hyperv":
-            found["vmwp"] = private_kb(engine.vmwp_pid(identity))
-    engine.remove_containers()
+        found[f"monitor, {mode}{machine and ', '}{machine}"] = private_kb(each.monitor_pid(identity))
+        if machine:
+            found[f"vmwp, {machine}"] = private_kb(each.vmwp_pid(identity))
+        each.remove_containers()
     return found
 
 
@@ -165,7 +166,8 @@ def report(times, sizes, floor, options):
              ("hyperv clone is at most 1/4 of the cold boot", "silo hyperv, cold boot",
               lambda: middle[HYPERV] / middle["silo hyperv, cold boot"] <= 0.25),
              ("a monitor takes at most 400 KB", None, lambda: max(v for k, v in sizes.items() if "monitor" in k) <= 400),
-             ("an idle cloned VM takes at most 40 MB", None, lambda: sizes["vmwp"] <= 40 * 1024)]
+             ("an idle VM that was cloned on demand takes at most 40 MB", None, lambda: sizes["vmwp, clone on demand"] <= 40 * 1024),
+             ("an idle VM that had waited takes at most 40 MB", None, lambda: sizes["vmwp, a clone that waited"] <= 40 * 1024)]
     lines += ["", "| goal | |", "|---|---|"]
     for text, needs, reached in goals:
         known = needs is None or needs in middle
@@ -192,7 +194,7 @@ def main():
     try:
         times = measure(silo_cases(engine, demand_engine, cold_engine) + peer_cases(top, dockerd), options.rounds, options.gap)
         floor = vm_alone(vm_dir)
-        sizes = memory(engine)
+        sizes = memory(engine, demand_engine)
     finally:
         for each in (engine, demand_engine, cold_engine):
             each.remove_containers()
