@@ -228,6 +228,42 @@ int io_remove_tree(int dirfd, const char *path, struct err *e)
 	return 0;
 }
 
+static int64_t bytes_below(int fd, dev_t dev, int depth)
+{
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	struct stat st;
+	int64_t sum = 0;
+
+	if (!d) {
+		close_fd(&fd);
+		return 0;
+	}
+	while (depth > 0 && (entry = readdir(d))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
+			continue;
+		if (S_ISDIR(st.st_mode))
+			sum += bytes_below(
+				openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
+				depth - 1);
+		else if (S_ISREG(st.st_mode))
+			sum += st.st_size;
+	}
+	closedir(d);
+	return sum;
+}
+
+int64_t io_tree_bytes(int fd, int depth_max)
+{
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		return bytes_below(fd, st.st_dev, depth_max);
+	close_fd(&fd);
+	return 0;
+}
+
 /* gmtime_r(3) would read /etc/localtime: ten system calls that a starting container can do without. */
 void time_format(const struct timespec *t, char out[static TIME_TEXT_MAX])
 {

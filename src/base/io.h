@@ -34,6 +34,10 @@ int io_mkdir_all(const char *path, mode_t mode, struct err *e) must_check;
 /* Remove a tree below dirfd without following symlinks or crossing mounts. Missing: success. */
 int io_remove_tree(int dirfd, const char *path, struct err *e);
 
+/* Sum of the sizes of the regular files below a directory (taken; -1: 0), at most depth_max levels deep. No links are
+ * followed, no mounts crossed; what can't be read isn't counted. */
+int64_t io_tree_bytes(int fd, int depth_max);
+
 /* RFC 3339 with nanoseconds, UTC: "2026-01-02T03:04:05.123456789Z". Trailing zeros are kept (Docker accepts both). */
 #define TIME_TEXT_MAX 40
 void time_format(const struct timespec *t, char out[static TIME_TEXT_MAX]);

@@ -2,13 +2,13 @@
 /* GET /containers/{id}/json, and what lists share with it. */
 #include "engine/inspect.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
@@ -157,33 +157,7 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 
 /* --- sizes ---------------------------------------------------------------------------------------------------------------- */
 
-/* Bytes allocated below fd (taken); no links followed, no mounts crossed. */
-static int64_t tree_bytes(int fd, dev_t dev, int depth)
-{
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	int64_t sum = 0;
-
-	if (!d) {
-		close_fd(&fd);
-		return 0;
-	}
-	while (depth > 0 && (entry = readdir(d))) {
-		struct stat st;
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
-			continue;
-		if (S_ISDIR(st.st_mode))
-			sum += tree_bytes(
-				openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
-				depth - 1);
-		else if (S_ISREG(st.st_mode))
-			sum += st.st_size;
-	}
-	closedir(d);
-	return sum;
-}
+#define SIZE_DEPTH_MAX 200 /* levels of a writable layer that are counted */
 
 int64_t container_size_rw(struct engine *g, struct container *c)
 {
@@ -193,9 +167,7 @@ int64_t container_size_rw(struct engine *g, struct container *c)
 
 	if (strcmp(c->isolation, "hyperv") == 0) /* what the sparse disk takes; nobody looks inside */
 		return stat(disk, &st) == 0 ? (int64_t)st.st_blocks * 512 : 0;
-	if (stat(upper, &st) < 0)
-		return 0;
-	return tree_bytes(open(upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), st.st_dev, 200);
+	return io_tree_bytes(open(upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), SIZE_DEPTH_MAX);
 }
 
 int64_t image_size(struct engine *g, const char *image_id)

@@ -394,41 +394,9 @@ int volume_copy_up(struct volume_store *s, const char *name, int from, struct er
 	return rc < 0 ? err_prefix(e, "copy the image's files to volume %s", name) : 0;
 }
 
-/* Bytes of the files below fd (taken); no links followed, no mounts crossed. */
-static int64_t tree_bytes(int fd, dev_t dev, int depth)
-{
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	int64_t sum = 0;
-	struct stat st;
-
-	if (!d) {
-		close_fd(&fd);
-		return 0;
-	}
-	while (depth > 0 && (entry = readdir(d))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
-			continue;
-		if (S_ISDIR(st.st_mode))
-			sum += tree_bytes(
-				openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), dev,
-				depth - 1);
-		else if (S_ISREG(st.st_mode))
-			sum += st.st_size;
-	}
-	closedir(d);
-	return sum;
-}
-
 int64_t volume_size(const struct volume_store *s, const char *name)
 {
 	autofree char *path = volume_path(s, name);
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
 
-	if (fd >= 0 && fstat(fd, &st) == 0)
-		return tree_bytes(fd, st.st_dev, SIZE_DEPTH_MAX);
-	close_fd(&fd);
-	return 0;
+	return io_tree_bytes(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), SIZE_DEPTH_MAX);
 }
