@@ -58,7 +58,7 @@ def test_killed_machine_is_no_loss(own_engine):
     run_one(engine)
     monitor, vmwp = until("a machine waits", lambda: rehearsed(engine))
     kill_process(vmwp)
-    until("its monitor ends", lambda: waiting(engine) is None or waiting(engine)[0] != monitor)
+    until("its monitor ends", lambda: (waiting(engine) or (None,))[0] != monitor)
     assert run_one(engine, command=("echo", "still here")).line == "still here"
     monitor, vmwp = until("a machine waits", lambda: rehearsed(engine))
     kill_process(monitor)
