@@ -28,7 +28,7 @@ def program(name):
     raise FileNotFoundError(f"{name} is not built in {BUILD}: run script/build")
 
 
-def until(what, condition, seconds=30.0):
+def until(what, condition, seconds=60.0):
     """Poll until condition() is true and return its value; fail with `what` after the deadline."""
     deadline = time.monotonic() + seconds
     pause = 0.005
