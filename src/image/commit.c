@@ -133,6 +133,17 @@ static int record_layer(struct work *w, struct image_new *n, size_t i, struct er
 	return db_exec(db, e, "INSERT OR IGNORE INTO image_uses VALUES(?, ?, ?)", "sis", n->id, (int64_t)i, l->chain);
 }
 
+static int record_manifest(struct db *db, const struct image_new *n, struct err *e)
+{
+	char digest[DIGEST_MAX];
+
+	if (!n->manifest)
+		return 0;
+	digest_of(n->manifest, strlen(n->manifest), digest);
+	return db_exec(db, e, "INSERT OR REPLACE INTO image_manifests VALUES(?, ?, ?, ?)", "ssss", digest, n->id,
+		       n->manifest_type, n->manifest);
+}
+
 static int record_image(struct work *w, struct image_new *n, const json_t *names, struct err *e)
 {
 	struct db *db = w->store->db;
@@ -154,6 +165,8 @@ static int record_image(struct work *w, struct image_new *n, const json_t *names
 		if (db_exec(db, e, "INSERT OR REPLACE INTO image_refs VALUES(?, ?)", "ss", json_string_value(name),
 			    n->id))
 			return -1;
+	if (record_manifest(db, n, e))
+		return -1;
 	return db_exec(db, e,
 		       "UPDATE images SET size = (SELECT COALESCE(SUM(file_bytes), 0) FROM image_uses JOIN image_layers"
 		       " USING(chain) WHERE image = images.id) WHERE id = ?",

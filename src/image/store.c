@@ -28,6 +28,10 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS image_refs(name TEXT PRIMARY KEY,"
 	" image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE);"
 	"CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs(image);"
+	"CREATE TABLE IF NOT EXISTS image_manifests(digest TEXT NOT NULL,"
+	" image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, media_type TEXT NOT NULL, text TEXT NOT NULL,"
+	" PRIMARY KEY(digest, image));"
+	"CREATE INDEX IF NOT EXISTS image_manifests_image ON image_manifests(image);"
 	"CREATE TABLE IF NOT EXISTS image_pending(token TEXT PRIMARY KEY, chain TEXT NOT NULL, kind INTEGER NOT NULL);";
 
 static int open_dir(const char *root, const char *name, int *fd, struct err *e)
