@@ -42,6 +42,12 @@ static const struct option {
 	{ NULL, "vm-standby", OPTION_BOOL, offsetof(struct config, vm_standby), NULL, NULL },
 };
 
+/* Keys that the engine reads by itself, and checks: engine/net_defaults.c. */
+static const char *const engine_keys[] = { "bip",           "default-address-pools", "dns",    "dns-opts", "dns-search",
+					   "fixed-cidr",    "fixed-cidr-v6",         "icc",    "ip",       "ip-forward",
+					   "ip-masq",       "ip6tables",             "ipv6",   "iptables", "mtu",
+					   "userland-proxy" };
+
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"
 };
@@ -146,6 +152,14 @@ static int set_key(struct config *c, const struct option *o, const json_t *file,
 	return 0;
 }
 
+static bool is_engine_key(const char *key)
+{
+	for (size_t i = 0; i < array_len(engine_keys); i++)
+		if (strcmp(key, engine_keys[i]) == 0)
+			return true;
+	return false;
+}
+
 int config_parse_keys(struct config *c, const json_t *file, struct err *e)
 {
 	bool hosts_given = c->n_hosts > 0;
@@ -159,6 +173,8 @@ int config_parse_keys(struct config *c, const json_t *file, struct err *e)
 
 		while (i < array_len(options) && (!options[i].key || strcmp(options[i].key, key) != 0))
 			i++;
+		if (i == array_len(options) && is_engine_key(key))
+			continue;
 		if (i == array_len(options))
 			return err_set(e, ERR_INVALID, 0, "unknown key \"%s\"", key);
 		if (set_key(c, &options[i], file, hosts_given, e) < 0)

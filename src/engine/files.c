@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/networking.h"
 #include "engine/seccomp.h"
 #include "engine/spec.h"
 #include "engine/state.h"
@@ -118,7 +119,7 @@ static void without_servers(char *text)
 static int write_resolv(struct engine *g, struct container *c, bool embedded, struct err *e)
 {
 	autojson *config = record_host(c);
-	json_t *dns = json_object_get(config, "Dns");
+	const json_t *dns = defaults_of(g, config, "Dns"), *options = defaults_of(g, config, "DnsOptions");
 	autostr host, text;
 
 	str_init(&host, 64 * KIB);
@@ -132,10 +133,10 @@ static int write_resolv(struct engine *g, struct container *c, bool embedded, st
 			without_servers(host.s);
 		copy_resolv(&text, host.s);
 	}
-	add_list(&text, "search ", json_object_get(config, "DnsSearch"), true);
-	if (embedded && json_array_size(json_object_get(config, "DnsOptions")) == 0)
+	add_list(&text, "search ", defaults_of(g, config, "DnsSearch"), true);
+	if (embedded && json_array_size(options) == 0)
 		str_puts(&text, "options ndots:0\n");
-	add_list(&text, "options ", json_object_get(config, "DnsOptions"), true);
+	add_list(&text, "options ", options, true);
 	return write_data(g, c, "resolv.conf", text.s ? text.s : "", e);
 }
 

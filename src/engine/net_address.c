@@ -10,6 +10,23 @@
 
 /* --- containers ------------------------------------------------------------------------------------------------------- */
 
+bool address_is_kept(const struct network *n, const struct ip_addr *a)
+{
+	json_t *entry, *value;
+	const char *key;
+	size_t i;
+
+	json_array_foreach(json_member(json_object_get(n->doc, "IPAM"), "Config"), i, entry) {
+		json_object_foreach(json_member(entry, "AuxiliaryAddresses"), key, value) {
+			struct ip_addr kept;
+
+			if (ip_parse(json_string_value(value), &kept) == 0 && ip_equal(&kept, a))
+				return true;
+		}
+	}
+	return false;
+}
+
 struct in_use {
 	struct networking *w;
 	const struct network *n;
@@ -20,7 +37,7 @@ static bool is_taken(void *arg, const struct ip_addr *a)
 	const struct in_use *u = arg;
 	int v = a->family == AF_INET6 ? NET_V6 : NET_V4;
 
-	if (ip_equal(&u->n->nets[v].a, a))
+	if (ip_equal(&u->n->nets[v].a, a) || address_is_kept(u->n, a))
 		return true;
 	for (const struct net_box *b = u->w->boxes; b; b = b->next) {
 		for (const struct endpoint *x = b->endpoints; x; x = x->next) {
@@ -105,22 +122,9 @@ static bool clashes(void *arg, const struct ip_net *n)
 	return address_pool_clashes(w, n) || route_each(w->netlink, overlaps, &copy, NULL) > 0;
 }
 
-int address_pool(struct networking *w, struct ip_net *out, struct err *e)
+int address_pool(struct networking *w, int family, struct ip_net *out, struct err *e)
 {
-	static const struct {
-		const char *base;
-		unsigned size;
-	} texts[] = { { "172.30.0.0/15", 16 }, { "172.18.0.0/15", 16 }, { "172.20.0.0/14", 16 },
-		      { "172.24.0.0/14", 16 }, { "172.28.0.0/15", 16 }, { "192.168.0.0/16", 20 },
-		      { "10.192.0.0/10", 20 } };
-	struct ipam_pool pools[array_len(texts)];
-	size_t n = 0;
-
-	for (size_t i = 0; i < array_len(texts); i++) {
-		if (ip_net_parse(texts[i].base, &pools[n].base) == 0)
-			pools[n++].size = texts[i].size;
-	}
-	return ipam_network(pools, n, clashes, w, out, e);
+	return ipam_network(w->pools, w->n_pools, family, clashes, w, out, e);
 }
 
 static int parse_inside(const json_t *config, const char *key, const struct ip_net *net, struct ip_addr *out,
@@ -137,7 +141,25 @@ static int parse_inside(const json_t *config, const char *key, const struct ip_n
 	return 0;
 }
 
-/* One entry of IPAM.Config: {"Subnet", "IPRange", "Gateway"}. */
+static int check_kept(const json_t *config, const struct ip_net *net, struct err *e)
+{
+	json_t *kept, *value;
+	struct ip_addr a;
+	const char *name;
+
+	if (json_get_object(config, "AuxiliaryAddresses", &kept, e) < 0)
+		return -1;
+	json_object_foreach(kept, name, value) {
+		const char *text = json_is_string(value) ? json_string_value(value) : "";
+
+		if (ip_parse(text, &a) < 0 || !ip_in(net, &a))
+			return err_set(e, ERR_INVALID, 0, "invalid auxiliary address %.50s: %.100s is not in the subnet",
+				       name, text);
+	}
+	return 0;
+}
+
+/* One entry of IPAM.Config: {"Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"}. */
 static int read_entry(struct networking *w, struct network *n, const json_t *config, struct err *e)
 {
 	const char *subnet = json_str(config, "Subnet", ""), *range = json_str(config, "IPRange", "");
@@ -163,6 +185,8 @@ static int read_entry(struct networking *w, struct network *n, const json_t *con
 			       "invalid pool request: Pool overlaps with other one on this address space");
 	if (parse_inside(config, "Gateway", &net, &gateway, e) < 0)
 		return -1;
+	if (check_kept(config, &net, e) < 0)
+		return -1;
 	if (*range && (ip_net_parse(range, &n->ranges[v]) < 0 || !ip_in(&net, &n->ranges[v].a) ||
 		       n->ranges[v].prefix < net.prefix))
 		return err_set(e, ERR_INVALID, 0, "invalid ip-range %s: it is not inside the subnet", range);
@@ -171,8 +195,7 @@ static int read_entry(struct networking *w, struct network *n, const json_t *con
 	return 0;
 }
 
-/* A unique local prefix of the network's id, so that it needs no table: fdXX:XXXX:XXXX:: (RFC 4193). */
-static void make_v6(struct network *n)
+struct ip_net address_unique_local(const struct network *n)
 {
 	struct ip_net net = { .a = { .family = AF_INET6, .b = { 0xfd } }, .prefix = 64 };
 
@@ -183,7 +206,24 @@ static void make_v6(struct network *n)
 			net.a.b[1 + i] = (unsigned char)byte;
 	}
 	net.a.b[15] = 1;
-	n->nets[NET_V6] = net;
+	return net;
+}
+
+static int choose_v6(struct networking *w, struct network *n, struct err *e)
+{
+	struct ip_net net;
+	bool pooled = false;
+
+	for (size_t i = 0; i < w->n_pools; i++)
+		pooled |= w->pools[i].base.a.family == AF_INET6;
+	if (!pooled) {
+		n->nets[NET_V6] = address_unique_local(n);
+		return 0;
+	}
+	if (address_pool(w, AF_INET6, &net, e) < 0)
+		return -1;
+	n->nets[NET_V6] = (struct ip_net){ ip_next(&net.a), net.prefix };
+	return 0;
 }
 
 int address_config(struct networking *w, struct network *n, const json_t *ipam, bool ipv6, struct err *e)
@@ -197,12 +237,12 @@ int address_config(struct networking *w, struct network *n, const json_t *ipam, 
 			return -1;
 	}
 	if (!n->nets[NET_V4].a.family) {
-		if (address_pool(w, &net, e) < 0)
+		if (address_pool(w, AF_INET, &net, e) < 0)
 			return -1;
 		n->nets[NET_V4] = (struct ip_net){ ip_next(&net.a), net.prefix };
 	}
 	if (ipv6 && !n->nets[NET_V6].a.family)
-		make_v6(n);
+		return choose_v6(w, n, e);
 	if (!ipv6 && n->nets[NET_V6].a.family)
 		return err_set(e, ERR_INVALID, 0, "an IPv6 subnet needs --ipv6");
 	return 0;

@@ -55,8 +55,10 @@ int box_save(struct networking *w, const struct net_box *b, struct err *e)
 
 static void filter_endpoint(struct networking *w, const struct endpoint *x, enum fw_verb verb, struct str *out)
 {
-	struct fw_endpoint f = { .port = x->port, .mac = x->mac };
+	struct fw_endpoint f = { .port = x->port, .mac = x->mac, .closed = !x->n->icc };
 
+	if (!*x->n->bridge) /* macvlan: it is a port of no bridge */
+		return;
 	for (int v = NET_V4; v <= NET_V6; v++)
 		f.addresses[v] = x->addresses[v].family ? &x->addresses[v] : NULL;
 	fw_endpoint(w->firewall, out, verb, &f);

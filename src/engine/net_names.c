@@ -193,7 +193,8 @@ static void set_upstreams(struct networking *w, const struct net_box *b, struct 
 {
 	autorecord *c = table_find(w->g, b->id, NULL);
 	bool outside = false;
-	json_t *dns, *entry;
+	const json_t *dns;
+	json_t *entry;
 	size_t i;
 
 	for (const struct endpoint *x = b->endpoints; x; x = x->next)
@@ -202,8 +203,8 @@ static void set_upstreams(struct networking *w, const struct net_box *b, struct 
 		return;
 	autojson *host = record_host(c);
 
-	dns = json_object_get(host, "Dns");
-	json_array_foreach(dns, i, entry)
+	dns = defaults_of(w->g, host, "Dns");
+	json_array_foreach((json_t *)(uintptr_t)dns, i, entry)
 		add_upstream(v, json_string_value(entry));
 	if (json_array_size(dns) == 0)
 		host_upstreams(v);

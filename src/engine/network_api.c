@@ -12,6 +12,21 @@
 
 /* --- inspect ---------------------------------------------------------------------------------------------------------------- */
 
+/* AuxiliaryAddresses of the subnet of a family, as they were given; borrowed, NULL = none. */
+static json_t *kept_addresses(const struct network *n, int v)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_member(json_object_get(n->doc, "IPAM"), "Config"), i, entry) {
+		bool is6 = strchr(json_str(entry, "Subnet", ""), ':') != NULL;
+
+		if (is6 == (v == NET_V6))
+			return json_member(entry, "AuxiliaryAddresses");
+	}
+	return NULL;
+}
+
 static json_t *ipam_json(const struct network *n)
 {
 	json_t *config = json_array();
@@ -29,6 +44,8 @@ static json_t *ipam_json(const struct network *n)
 		entry = json_pack("{s:s, s:s}", "Subnet", subnet, "Gateway", gateway);
 		if (*range)
 			json_object_set_new(entry, "IPRange", json_string(range));
+		if (kept_addresses(n, v))
+			json_object_set(entry, "AuxiliaryAddresses", kept_addresses(n, v));
 		json_array_append_new(config, entry);
 	}
 	return json_pack("{s:s, s:O?, s:o}", "Driver", "default", "Options",
@@ -215,7 +232,7 @@ static int check_creation(struct networking *w, const struct creation *x, struct
 	}
 	if (strcmp(x->driver, "host") == 0 || strcmp(x->driver, "null") == 0)
 		return err_set(e, ERR_FORBIDDEN, 0, "only one instance of \"%s\" network is allowed", x->driver);
-	if (*x->driver && strcmp(x->driver, "bridge") != 0)
+	if (*x->driver && strcmp(x->driver, "bridge") != 0 && strcmp(x->driver, "macvlan") != 0)
 		return err_set(e, ERR_NOT_FOUND, 0,
 			       "could not find plugin %.100s in v1 plugin registry: plugin not found", x->driver);
 	if (strcmp(x->ipam_driver, "default") != 0)
@@ -238,22 +255,30 @@ static int check_bridge_name(struct networking *w, const struct network *n, stru
 	return 0;
 }
 
+/* Its containers are beside the host on the parent's wire: a bridge is not needed, and nothing of the host filters. */
+static int check_macvlan(struct networking *w, const struct network *n, struct err *e)
+{
+	if (!*n->parent)
+		return err_set(e, ERR_INVALID, 0,
+			       "a macvlan network of Silo needs a device of this host: -o parent=DEVICE");
+	if (link_index(w->netlink, n->parent, NULL) < 0)
+		return err_set(e, ERR_INVALID, 0, "invalid parent %s: there is no such network device on this host",
+			       n->parent);
+	return 0;
+}
+
 static int fill_network(struct networking *w, struct network *n, const struct creation *x, struct err *e)
 {
 	json_t *entry;
 	size_t i;
 
 	json_array_foreach(x->ipam_config, i, entry) {
-		json_t *more;
-
-		if (!json_is_object(entry) || json_get_object(entry, "AuxiliaryAddresses", &more, e) < 0)
+		if (!json_is_object(entry))
 			return err_set(e, ERR_INVALID, 0, "invalid IPAM configuration");
-		if (json_object_size(more) > 0)
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "auxiliary addresses (--aux-address) are not supported yet by Silo");
 	}
 	n->internal = x->internal;
-	if (network_read_options(n, e) < 0 || check_bridge_name(w, n, e) < 0)
+	if (network_read_options(n, e) < 0 ||
+	    (*n->bridge ? check_bridge_name(w, n, e) : check_macvlan(w, n, e)) < 0)
 		return -1;
 	return address_config(w, n, x->ipam_config, x->ipv6, e);
 }
@@ -264,7 +289,7 @@ static json_t *create(struct networking *w, const struct creation *x, struct err
 
 	if (check_creation(w, x, e) < 0)
 		return NULL;
-	n = network_new(x->name, "bridge",
+	n = network_new(x->name, strcmp(x->driver, "macvlan") == 0 ? "macvlan" : "bridge",
 			json_pack("{s:O?, s:o, s:o, s:b, s:b, s:b}", "IPAM", x->ipam, "Options",
 				  x->options ? json_deep_copy(x->options) : json_object(), "Labels",
 				  x->labels ? json_deep_copy(x->labels) : json_object(), "Internal", x->internal,

@@ -13,6 +13,7 @@
 #include "engine/state.h"
 #include "network/dns.h"
 #include "network/firewall.h"
+#include "network/ipam.h"
 #include "os/netlink.h"
 
 #define NET_V4 0
@@ -22,7 +23,7 @@ struct network {
 	struct network *next;
 	char id[ENGINE_ID_MAX];
 	char *name;
-	const char *driver; /* "bridge", "host", "null" */
+	const char *driver; /* "bridge", "macvlan", "host", "null" */
 	char created[TIME_TEXT_MAX];
 	json_t *doc; /* canonical: IPAM, Options, Labels, Internal, EnableIPv6, Attachable */
 	char bridge[LINK_NAME_MAX];
@@ -30,7 +31,12 @@ struct network {
 	struct ip_net ranges[2]; /* to give addresses from; family 0 = all of it */
 	struct ip_addr last[2];  /* given most recently */
 	bool user_subnet, internal, masquerade, predefined;
-	unsigned mtu; /* 0 = default */
+	bool icc;                   /* its containers may talk to each other */
+	unsigned mtu;               /* 0 = default */
+	struct ip_addr binding;     /* where ports are published that name no address; family 0 = everywhere */
+	char prefix[LINK_NAME_MAX]; /* of the devices' names in containers */
+	char parent[LINK_NAME_MAX]; /* macvlan: the host's device */
+	enum macvlan mode;
 	bool up;      /* the bridge is there and known to the packet filter */
 	bool dns;     /* a name server listens on the gateway's address, for virtual machines */
 	unsigned short dns_port;
@@ -74,6 +80,9 @@ struct networking {
 	struct firewall *firewall;
 	bool filter_up;
 	struct dns *dns; /* NULL until somebody needs it */
+	struct ipam_pool *pools; /* where networks without a subnet get one */
+	size_t n_pools;
+	bool keep_forwarding; /* "ip-forward": false: the host's setting stays as it is */
 	int netlink;
 	unsigned next_port;
 };
@@ -95,8 +104,17 @@ struct network *network_new(const char *name, const char *driver, json_t *doc);
 void network_free(struct network *n);
 int network_insert(struct networking *w, struct network *n, struct err *e) must_check;
 int network_delete(struct networking *w, struct network *n, struct err *e) must_check;
-/* Options, Internal of n->doc into n. */
+int network_save(struct networking *w, const struct network *n, struct err *e) must_check;
+/* Options of n->doc into n (net_options.c). ERR_UNSUPPORTED for one that Silo doesn't know. */
 int network_read_options(struct network *n, struct err *e) must_check;
+
+/* --- daemon.json (net_defaults.c) ------------------------------------------------------------------------------------- */
+/* Check what it says about networks; address pools into w. */
+int defaults_read(struct networking *w, struct err *e) must_check;
+/* Make the default bridge what it says, unless a container uses it as it is. lock held */
+int defaults_apply(struct networking *w, struct err *e) must_check;
+/* Dns, DnsOptions or DnsSearch of a HostConfig, or else what is said for all containers. Borrowed. */
+const json_t *defaults_of(const struct engine *g, const json_t *host, const char *key);
 
 /* --- EndpointSettings of requests (net_create.c) ---------------------------------------------------------------------- */
 /* In canonical form: new, or NULL with ERR_INVALID. */
@@ -108,8 +126,12 @@ int settings_check(const struct network *n, const json_t *settings, struct err *
 int address_take(struct networking *w, struct network *n, const json_t *settings, struct endpoint *x,
 		 struct err *e) must_check;
 /* A network that clashes with no other and with no route of the host. */
-int address_pool(struct networking *w, struct ip_net *out, struct err *e) must_check;
+int address_pool(struct networking *w, int family, struct ip_net *out, struct err *e) must_check;
 bool address_pool_clashes(struct networking *w, const struct ip_net *n);
+/* An address that IPAM.Config keeps for something that is no container? */
+bool address_is_kept(const struct network *n, const struct ip_addr *a);
+/* A unique local prefix of the network's id, so that it needs no table: fdXX:XXXX:XXXX::1/64 (RFC 4193). */
+struct ip_net address_unique_local(const struct network *n);
 /* Read Docker's IPAM.Config into n. NULL = choose. */
 int address_config(struct networking *w, struct network *n, const json_t *ipam, bool ipv6, struct err *e) must_check;
 

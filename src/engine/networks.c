@@ -56,43 +56,6 @@ struct network *network_find(struct networking *w, const char *ref, struct err *
 	return found;
 }
 
-static const char *option(const struct network *n, const char *key)
-{
-	return json_str(json_object_get(n->doc, "Options"), key, "");
-}
-
-/* Options of the bridge driver that Silo knows. The others are refused. */
-int network_read_options(struct network *n, struct err *e)
-{
-	static const char *const known[] = { "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
-					     "com.docker.network.bridge.enable_ip_masquerade",
-					     "com.docker.network.bridge.enable_icc" };
-	const char *key, *name = option(n, known[0]), *mtu = option(n, known[1]);
-	json_t *value;
-
-	json_object_foreach(json_object_get(n->doc, "Options"), key, value) {
-		size_t i;
-
-		for (i = 0; i < array_len(known) && strcmp(key, known[i]) != 0; i++)
-			;
-		if (i == array_len(known))
-			return err_set(e, ERR_UNSUPPORTED, 0, "network option %.100s is not supported by Silo", key);
-	}
-	if (strcmp(option(n, known[3]), "false") == 0)
-		return err_set(e, ERR_UNSUPPORTED, 0, "network option %s=false is not supported yet by Silo", known[3]);
-	if (*name && !fw_name_is_valid(name))
-		return err_set(e, ERR_INVALID, 0, "invalid bridge name %.100s", name);
-	n->mtu = *mtu ? (unsigned)strtoul(mtu, NULL, 10) : 0;
-	if (*mtu && (n->mtu < 68 || n->mtu > 65535))
-		return err_set(e, ERR_INVALID, 0, "invalid value for %s: %s", known[1], mtu);
-	n->masquerade = strcmp(option(n, known[2]), "false") != 0;
-	if (*name)
-		snprintf(n->bridge, sizeof(n->bridge), "%s", name);
-	else
-		snprintf(n->bridge, sizeof(n->bridge), "br-%.12s", n->id);
-	return 0;
-}
-
 static void load_nets(struct network *n, const json_t *doc)
 {
 	static const char *const keys[] = { [NET_V4] = "v4", [NET_V6] = "v6" };
@@ -109,7 +72,7 @@ static void load_nets(struct network *n, const json_t *doc)
 	n->dns_port = (unsigned short)json_int(doc, "dns_port", 0);
 }
 
-static int network_save(struct networking *w, const struct network *n, struct err *e)
+int network_save(struct networking *w, const struct network *n, struct err *e)
 {
 	char v4[IP_TEXT_MAX], v6[IP_TEXT_MAX], range4[IP_TEXT_MAX], range6[IP_TEXT_MAX];
 
@@ -151,7 +114,8 @@ static int network_load(struct networking *w, const json_t *row, struct err *e)
 			n->driver = predefined[i].driver;
 		n->predefined |= strcmp(n->name, predefined[i].name) == 0;
 	}
-	n->driver = n->driver ? n->driver : "bridge";
+	if (!n->driver)
+		n->driver = strcmp(json_str(doc, "driver", ""), "macvlan") == 0 ? "macvlan" : "bridge";
 	n->doc = json_incref(json_object_get(doc, "doc"));
 	snprintf(n->created, sizeof(n->created), "%s", json_str(doc, "created", ""));
 	if (network_read_options(n, e) < 0)
@@ -209,10 +173,10 @@ static int make_predefined(struct networking *w, struct err *e)
 		n = network_new(predefined[i].name, predefined[i].driver,
 				json_pack("{s:{}, s:{}, s:b, s:b, s:b}", "Options", "Labels", "Internal", 0,
 					  "EnableIPv6", 0, "Attachable", 0));
-		n->predefined = n->masquerade = true;
+		n->predefined = n->masquerade = n->icc = true;
 		network_add(w, n);
 		if (i == 0) {
-			if (address_pool(w, &net, e) < 0)
+			if (address_pool(w, AF_INET, &net, e) < 0)
 				return -1;
 			n->nets[NET_V4] = (struct ip_net){ ip_next(&net.a), net.prefix };
 			/* Engines beside the host's own one have names of their own. */
@@ -266,16 +230,18 @@ static int make_bridge(struct networking *w, struct network *n, struct err *e)
 		if (n->nets[v].a.family && link_add_address(w->netlink, index, &n->nets[v], e) < 0)
 			return -1;
 	}
-	if (!n->internal)
+	if (!n->internal && !w->keep_forwarding)
 		set_sysctl("1", "/proc/sys/net/ipv4/ip_forward");
-	if (!n->internal && n->nets[NET_V6].a.family)
+	if (!n->internal && n->nets[NET_V6].a.family && !w->keep_forwarding)
 		set_sysctl("1", "/proc/sys/net/ipv6/conf/all/forwarding");
 	return 0;
 }
 
 static void filter_network(struct networking *w, const struct network *n, enum fw_verb verb, struct str *out)
 {
-	struct fw_network f = { .bridge = n->bridge, .masquerade = n->masquerade, .internal = n->internal };
+	struct fw_network f = {
+		.bridge = n->bridge, .masquerade = n->masquerade, .internal = n->internal, .icc = n->icc
+	};
 
 	for (int v = NET_V4; v <= NET_V6; v++)
 		f.nets[v] = n->nets[v].a.family ? &n->nets[v] : NULL;
@@ -477,9 +443,10 @@ int networking_open(struct engine *g, struct err *e)
 	pthread_mutex_init(&w->lock, NULL);
 	w->firewall = firewall_new(table);
 	w->netlink = netlink_open(e);
-	if (w->netlink < 0 || db_exec(g->db, e, schema, "") < 0 || load_all(w, e) < 0 || make_predefined(w, e) < 0)
+	if (w->netlink < 0 || db_exec(g->db, e, schema, "") < 0 || defaults_read(w, e) < 0 || load_all(w, e) < 0 ||
+	    make_predefined(w, e) < 0)
 		return -1;
-	return 0;
+	return defaults_apply(w, e);
 }
 
 static void forget_records(struct networking *w)
@@ -613,6 +580,7 @@ void networking_close(struct engine *g)
 		network_free(n);
 	}
 	firewall_free(w->firewall);
+	free(w->pools);
 	close_fd(&w->netlink);
 	pthread_mutex_destroy(&w->lock);
 	free(w);

@@ -31,6 +31,7 @@ static const char inet_rules[] =
 	"set masq6 { type ipv6_addr; flags interval; }\n"
 	"set hairpin4 { type ipv4_addr . ipv4_addr; flags interval; }\n"
 	"set hairpin6 { type ipv6_addr . ipv6_addr; flags interval; }\n"
+	"set links4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }\n"
 	"map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 	"map addr4 { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }\n"
 	"map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }\n"
@@ -67,13 +68,17 @@ static const char inet_rules[] =
 	"ct state established,related accept\n"
 	"ct status dnat accept\n"
 	"iifname . oifname @same accept\n"
+	"ip saddr . ip daddr . meta l4proto . th dport @links4 accept\n"
 	"iifname @internal drop\n"
 	"oifname @bridges drop\n"
 	"}\n"
 	"}\n";
 /* clang-format on */
 
-/* What leaves a container bears its own addresses, and isn't a router's word. */
+/*
+ * prerouting  what leaves a container bears its own addresses, and isn't a router's word
+ * forward     from one container to another in a network without icc: only what is linked
+ */
 static const char bridge_rules[] =
 	/* clang-format off */
 	"table bridge %s {\n"
@@ -81,6 +86,8 @@ static const char bridge_rules[] =
 	"set macs { type ifname . ether_addr; }\n"
 	"set addrs4 { type ifname . ipv4_addr; }\n"
 	"set addrs6 { type ifname . ipv6_addr; }\n"
+	"set closed { type ifname; }\n"
+	"set links4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }\n"
 	"chain prerouting {\n"
 	"type filter hook prerouting priority -300; policy accept;\n"
 	"iifname != @ports accept\n"
@@ -92,6 +99,15 @@ static const char bridge_rules[] =
 	"ether type ip6 icmpv6 type { nd-router-advert, nd-redirect } drop\n"
 	"ether type ip6 ip6 saddr :: accept\n"
 	"ether type ip6 iifname . ip6 saddr @addrs6 accept\n"
+	"drop\n"
+	"}\n"
+	"chain forward {\n"
+	"type filter hook forward priority -200; policy accept;\n"
+	"iifname != @closed accept\n"
+	"oifname != @closed accept\n"
+	"ether type arp accept\n"
+	"ip saddr . ip daddr . meta l4proto . th dport @links4 accept\n"
+	"ip daddr . ip saddr . meta l4proto . th sport @links4 accept\n"
 	"drop\n"
 	"}\n"
 	"}\n";
@@ -142,7 +158,8 @@ static void element(const struct firewall *f, struct str *out, enum fw_verb verb
 void fw_network(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_network *n)
 {
 	element(f, out, verb, "inet", "bridges", "\"%s\"", n->bridge);
-	element(f, out, verb, "inet", "same", "\"%s\" . \"%s\"", n->bridge, n->bridge);
+	if (n->icc)
+		element(f, out, verb, "inet", "same", "\"%s\" . \"%s\"", n->bridge, n->bridge);
 	if (n->internal)
 		element(f, out, verb, "inet", "internal", "\"%s\"", n->bridge);
 	for (size_t i = 0; i < 2; i++) {
@@ -177,7 +194,20 @@ void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, c
 	}
 	ip_format(&local, text);
 	element(f, out, verb, "bridge", "addrs6", "\"%s\" . %s", x->port, text);
+	if (x->closed)
+		element(f, out, verb, "bridge", "closed", "\"%s\"", x->port);
 	element(f, out, verb, "bridge", "ports", "\"%s\"", x->port);
+}
+
+void fw_link(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_link *l)
+{
+	static const char *const families[] = { "inet", "bridge" };
+	char from[IP_TEXT_MAX], to[IP_TEXT_MAX];
+
+	ip_format(l->from, from);
+	ip_format(l->to, to);
+	for (size_t i = 0; i < array_len(families); i++)
+		element(f, out, verb, families[i], "links4", "%s . %s . %s . %u", from, to, l->proto, l->port);
 }
 
 void fw_port(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_port *p)

@@ -24,12 +24,21 @@ struct fw_network {
 	const char *bridge;
 	const struct ip_net *nets[2]; /* NULL = none; interface address or network */
 	bool masquerade, internal;
+	bool icc; /* its ports may talk to each other */
 };
 
 struct fw_endpoint {
 	const char *port; /* of the bridge */
 	const unsigned char *mac;
 	const struct ip_addr *addresses[2]; /* NULL = none */
+	bool closed;                        /* of a network without icc */
+};
+
+/* In a network without icc: from may use this port of to. IPv4 addresses. */
+struct fw_link {
+	const struct ip_addr *from, *to;
+	const char *proto;
+	unsigned short port;
 };
 
 struct fw_port {
@@ -47,6 +56,7 @@ bool fw_name_is_valid(const char *device);
 
 void fw_network(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_network *n);
 void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_endpoint *x);
+void fw_link(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_link *l);
 void fw_port(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_port *p);
 /* What takes the tables away, and what makes them (empty). */
 void fw_remove(const struct firewall *f, struct str *out);

@@ -36,12 +36,14 @@ int ipam_address(const struct ip_net *net, const struct ip_net *range, const str
 		       net->a.family == AF_INET6 ? 6 : 4);
 }
 
-int ipam_network(const struct ipam_pool *pools, size_t n, ipam_clash_fn *clash, void *arg, struct ip_net *out,
-		 struct err *e)
+int ipam_network(const struct ipam_pool *pools, size_t n, int family, ipam_clash_fn *clash, void *arg,
+		 struct ip_net *out, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct ip_net net = { ip_first(&pools[i].base), pools[i].size };
 
+		if (net.a.family != family)
+			continue;
 		for (int tries = 0; tries < TRIES_MAX && ip_in(&pools[i].base, &net.a); tries++) {
 			if (!clash(arg, &net)) {
 				*out = net;

@@ -25,8 +25,8 @@ struct ipam_pool {
 	struct ip_net base;
 	unsigned size; /* prefix of the networks cut from it */
 };
-/* The first network of the pools that doesn't clash. ERR_SYSTEM when there is none. */
-int ipam_network(const struct ipam_pool *pools, size_t n, ipam_clash_fn *clash, void *arg, struct ip_net *out,
-		 struct err *e) must_check;
+/* The first network of this family's pools that doesn't clash. ERR_SYSTEM when there is none. */
+int ipam_network(const struct ipam_pool *pools, size_t n, int family, ipam_clash_fn *clash, void *arg,
+		 struct ip_net *out, struct err *e) must_check;
 
 #endif

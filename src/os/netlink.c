@@ -170,6 +170,28 @@ int link_add_veth(int sock, const struct veth *v, struct err *e)
 	return ask(sock, &r) ? err_set(e, ERR_SYSTEM, errno, "create veth %s", v->name) : 0;
 }
 
+int link_add_macvlan(int sock, const struct macvlan_link *m, struct err *e)
+{
+	struct request r;
+	uint32_t info, data;
+
+	begin(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
+	put_name(&r, IFLA_IFNAME, m->name);
+	put_u32(&r, IFLA_LINK, (uint32_t)m->parent);
+	put(&r, IFLA_ADDRESS, m->mac, MAC_BYTES);
+	if (m->ns >= 0)
+		put_u32(&r, IFLA_NET_NS_FD, (uint32_t)m->ns);
+	if (m->mtu)
+		put_u32(&r, IFLA_MTU, m->mtu);
+	info = nest(&r, IFLA_LINKINFO);
+	put(&r, IFLA_INFO_KIND, m->kind, strlen(m->kind));
+	data = nest(&r, IFLA_INFO_DATA);
+	put_u32(&r, IFLA_MACVLAN_MODE, m->mode);
+	nest_end(&r, data);
+	nest_end(&r, info);
+	return ask(sock, &r) ? err_set(e, ERR_SYSTEM, errno, "create %s %s", m->kind, m->name) : 0;
+}
+
 int link_change(int sock, int index, const struct link_change *c, struct err *e)
 {
 	struct request r;

@@ -33,6 +33,21 @@ struct veth {
 /* Both ends, in one message. */
 int link_add_veth(int sock, const struct veth *v, struct err *e) must_check;
 
+/* Source: linux/if_link.h, enum macvlan_mode. */
+enum macvlan { MACVLAN_PRIVATE = 1, MACVLAN_VEPA = 2, MACVLAN_BRIDGE = 4 };
+
+struct macvlan_link {
+	const char *kind; /* "macvlan" or "macvtap" */
+	const char *name;
+	int parent; /* index, in the socket's namespace */
+	int ns;     /* namespace (fd) that it is made in; -1 = here */
+	const unsigned char *mac;
+	enum macvlan mode;
+	unsigned mtu; /* 0 = the parent's */
+};
+/* Down. ERR_SYSTEM. */
+int link_add_macvlan(int sock, const struct macvlan_link *m, struct err *e) must_check;
+
 struct link_change {
 	const unsigned char *mac; /* NULL = leave */
 	const char *name;         /* NULL = leave */

@@ -118,10 +118,10 @@ static void test_ipam_network(void **state)
 	char text[IP_TEXT_MAX];
 	struct err e;
 
-	assert_int_equal(ipam_network(&pool, 1, clashes_with, &used, &out, &e), 0);
+	assert_int_equal(ipam_network(&pool, 1, AF_INET, clashes_with, &used, &out, &e), 0);
 	ip_net_format(&out, text);
 	assert_string_equal(text, "172.31.0.0/16");
-	assert_int_equal(ipam_network(&pool, 1, clashes_with, &all, &out, &e), -1);
+	assert_int_equal(ipam_network(&pool, 1, AF_INET, clashes_with, &all, &out, &e), -1);
 }
 
 static const unsigned char query[] =
