@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Unpacks one archive into the one directory that it is given: see image/unpack.h. */
 #include <errno.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -33,14 +32,6 @@ static int parse_args(char **argv, enum unpack_mode *mode, struct unpack_limits 
 	return *end[0] || *end[1] ? -1 : 0;
 }
 
-/* Names in pax headers are UTF-8; libarchive hands them out unchanged only in such a locale. Loaded before the jail. */
-static int set_locale(struct err *e)
-{
-	if (setlocale(LC_CTYPE, "C.UTF-8") || setlocale(LC_CTYPE, "en_US.UTF-8"))
-		return 0;
-	return err_set(e, ERR_SYSTEM, 0, "the locale C.UTF-8 is missing");
-}
-
 int main(int argc, char **argv)
 {
 	struct unpack_limits limits;
@@ -55,7 +46,7 @@ int main(int argc, char **argv)
 	}
 	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)
 		return 2;
-	if (set_locale(&e) || unpack_jail(mode, &e) ||
+	if (unpack_jail(mode, &e) ||
 	    unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, &limits, &result, &e)) {
 		send_record(UNPACK_ERROR, &e, sizeof(e));
 		return 1;

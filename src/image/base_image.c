@@ -14,18 +14,11 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "base/tar.h"
 #include "image/make.h"
 
 #define BASE_NAME "docker.io/silo/base:latest"
 #define APPLETS_BYTES (64 * KIB)
-#define TAR_BLOCK 512
-
-/* Source: POSIX, pax(1), "ustar Interchange Format". */
-struct ustar {
-	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100];
-	char magic[6], version[2], uname[32], gname[32], major[8], minor[8], prefix[155], pad[12];
-};
-_Static_assert(sizeof(struct ustar) == TAR_BLOCK, "a tar header is one block");
 
 struct file {
 	const char *path;
@@ -66,35 +59,30 @@ struct tar {
 	time_t mtime;
 };
 
-static int tar_header(const struct tar *t, const char *name, unsigned mode, char type, size_t size, const char *target,
-		      struct err *e)
+static int tar_header(const struct tar *t, const char *name, unsigned mode, mode_t type, size_t size,
+		      const char *target, struct err *e)
 {
-	struct ustar h = { .type = type, .magic = "ustar", .version = { '0', '0' } };
-	unsigned sum = 0;
+	const struct tar_entry entry = { .name = (char *)(uintptr_t)name,
+					 .link = (char *)(uintptr_t)target,
+					 .type = type,
+					 .mode = mode,
+					 .size = size,
+					 .mtime = t->mtime };
+	autostr blocks;
 
-	if (strlen(name) >= sizeof(h.name) || strlen(target) >= sizeof(h.link))
+	str_init(&blocks, 64 * KIB);
+	if (tar_format(&entry, &blocks))
 		return err_set(e, ERR_INVALID, 0, "base image: name too long: %s", name);
-	memcpy(h.name, name, strlen(name));
-	memcpy(h.link, target, strlen(target));
-	snprintf(h.mode, sizeof(h.mode), "%07o", mode);
-	snprintf(h.uid, sizeof(h.uid), "%07o", 0u);
-	snprintf(h.gid, sizeof(h.gid), "%07o", 0u);
-	snprintf(h.size, sizeof(h.size), "%011zo", size);
-	snprintf(h.mtime, sizeof(h.mtime), "%011lo", (unsigned long)t->mtime);
-	memset(h.checksum, ' ', sizeof(h.checksum));
-	for (size_t i = 0; i < sizeof(h); i++)
-		sum += ((unsigned char *)&h)[i];
-	snprintf(h.checksum, sizeof(h.checksum), "%06o", sum);
-	return io_write_all(t->fd, &h, sizeof(h)) ? err_set(e, ERR_SYSTEM, errno, "base image") : 0;
+	return io_write_all(t->fd, blocks.s, blocks.len) ? err_set(e, ERR_SYSTEM, errno, "base image") : 0;
 }
 
 static int tar_file(const struct tar *t, const char *name, unsigned mode, const void *data, size_t n, struct err *e)
 {
 	static const char zeros[TAR_BLOCK];
 
-	if (tar_header(t, name, mode, '0', n, "", e))
+	if (tar_header(t, name, mode, S_IFREG, n, NULL, e))
 		return -1;
-	if (io_write_all(t->fd, data, n) || io_write_all(t->fd, zeros, (TAR_BLOCK - n % TAR_BLOCK) % TAR_BLOCK))
+	if (io_write_all(t->fd, data, n) || io_write_all(t->fd, zeros, tar_padding(n)))
 		return err_set(e, ERR_SYSTEM, errno, "base image");
 	return 0;
 }
@@ -140,7 +128,7 @@ static int add_applets(const struct tar *t, const char *busybox, struct err *e)
 	for (char *line = strtok_r(list.s, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (!strcmp(line, "linuxrc") || !strcmp(line, "bin/busybox"))
 			continue;
-		if (tar_header(t, line, 0777, '2', 0, "/bin/busybox", e))
+		if (tar_header(t, line, 0777, S_IFLNK, 0, "/bin/busybox", e))
 			return -1;
 	}
 	return 0;
@@ -148,13 +136,13 @@ static int add_applets(const struct tar *t, const char *busybox, struct err *e)
 
 static int write_tar(const struct tar *t, const char *busybox, const struct str *program, struct err *e)
 {
-	static const char end[2 * TAR_BLOCK];
+	static const char end[TAR_END_BYTES];
 
 	for (size_t i = 0; i < array_len(files); i++) {
 		const struct file *f = &files[i];
 
 		if (f->data ? tar_file(t, f->path, f->mode, f->data, strlen(f->data), e)
-			    : tar_header(t, f->path, f->mode, '5', 0, "", e))
+			    : tar_header(t, f->path, f->mode, S_IFDIR, 0, NULL, e))
 			return -1;
 	}
 	if (tar_file(t, "bin/busybox", 0755, program->s, program->len, e) || add_applets(t, busybox, e))

@@ -1,135 +1,110 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * From a tar stream to a directory. libarchive only reads: its disk writer calls chdir() and umask(), keeps whiteouts
- * as files and follows its own rules. Runs inside the helper, after unpack_jail().
- */
+/* From a stream to a directory. Runs inside the helper, after unpack_jail(). */
 #include "image/unpack.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/own.h"
 #include "base/str.h"
-#include "image/unpack_entry.h"
+#include "base/tar.h"
+#include "os/extract.h"
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 #define WHITEOUT_META ".wh..wh." /* aufs' own bookkeeping: nothing of the image */
 
-/* Append one component of a name to out. */
-static int add_component(const char *name, const char *part, size_t n, char *out, size_t *len, struct err *e)
+struct unpacker {
+	int records;
+	enum unpack_mode mode;
+	struct unpack_limits limits;
+	struct unpack_stream *stream;
+	struct tar_reader *reader;
+	struct extract extract;
+	uint64_t entries, file_bytes;
+};
+
+static ssize_t next_piece(void *arg, const void **data, struct err *e)
 {
-	if (n == 2 && part[0] == '.' && part[1] == '.')
-		return err_set(e, ERR_INVALID, 0, "\"%.200s\" is outside of the archive", name);
-	if (*len + n + 2 > UNPACK_PATH_MAX)
-		return err_set(e, ERR_INVALID, ENAMETOOLONG, "\"%.200s...\"", name);
-	if (*len)
-		out[(*len)++] = '/';
-	memcpy(out + *len, part, n);
-	*len += n;
-	return 0;
+	return unpack_stream_next(((struct unpacker *)arg)->stream, data, e);
 }
 
-int unpack_clean_path(const char *name, char out[static UNPACK_PATH_MAX], struct err *e)
+/* Tell the parent process that this directory hides the layers below. */
+static int report_opaque(void *arg, const char *path, struct err *e)
 {
-	size_t len = 0;
+	const struct unpacker *u = arg;
+	struct unpack_record head = { .type = UNPACK_OPAQUE, .length = (uint32_t)strlen(path) };
 
-	if (!name || !*name)
-		return err_set(e, ERR_INVALID, 0, "an entry of the archive has no usable name");
-	for (const char *p = name; *p;) {
-		size_t n = strcspn(p, "/");
-
-		if (n && !(n == 1 && *p == '.') && add_component(name, p, n, out, &len, e))
-			return -1;
-		p += n + (p[n] == '/');
-	}
-	out[len] = '\0';
-	return 0;
-}
-
-static la_ssize_t read_stream(struct archive *a, void *arg, const void **data)
-{
-	struct unpacker *u = arg;
-	ssize_t n = unpack_stream_next(u->stream, data, u->stream_err);
-
-	if (n < 0)
-		archive_set_error(a, EIO, "stream");
-	u->got_data |= n > 0;
-	return n;
-}
-
-/* The stream's own error is the cause; libarchive's text is what followed from it. */
-static int archive_failed(struct unpacker *u, struct err *e)
-{
-	const char *text = archive_error_string(u->archive);
-
-	if (u->stream_err->kind != ERR_NONE) {
-		*e = *u->stream_err;
-		return -1;
-	}
-	if (text && strstr(text, "runcated"))
-		return err_set(e, ERR_INVALID, 0, "unexpected EOF");
-	return err_set(e, ERR_INVALID, 0, "archive/tar: %s", text ? text : "invalid tar header");
-}
-
-static int open_archive(struct unpacker *u, struct err *e)
-{
-	u->archive = archive_read_new();
-	if (!u->archive || archive_read_support_format_tar(u->archive) != ARCHIVE_OK)
-		return err_set(e, ERR_SYSTEM, ENOMEM, "libarchive");
-	if (archive_read_open(u->archive, u, NULL, read_stream, NULL) == ARCHIVE_OK)
+	if (u->records < 0)
 		return 0;
-	/* No bytes at all are an empty archive; libarchive sees no format in them. */
-	u->empty = !u->got_data && u->stream_err->kind == ERR_NONE;
-	return u->empty ? 0 : archive_failed(u, e);
+	if (io_write_all(u->records, &head, sizeof(head)) || io_write_all(u->records, path, head.length))
+		return err_set(e, ERR_SYSTEM, errno, "reporting an opaque directory");
+	return 0;
+}
+
+/* .wh.NAME: hide NAME of the layers below. */
+static int whiteout(struct unpacker *u, const struct extract_place *at, const char *name, struct err *e)
+{
+	struct stat st;
+
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return err_set(e, ERR_INVALID, 0, "invalid whiteout");
+	if (!mknodat(at->parent, name, S_IFCHR, makedev(0, 0)))
+		return 0;
+	if (errno != EEXIST || fstatat(at->parent, name, &st, AT_SYMLINK_NOFOLLOW))
+		return err_set(e, ERR_SYSTEM, errno, "whiteout");
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	/* The layer has a directory of that name itself: only what is below it must be hidden. */
+	autofree char *path = xasprintf("%.*s%s", (int)(at->name - at->path), at->path, name);
+
+	return report_opaque(u, path, e);
 }
 
 /* Whiteouts are a layer's language; in the archive that holds the layers they are names like any other. */
-static int one_at(struct unpacker *u, struct archive_entry *entry, const struct unpack_place *at, struct err *e)
+static int one_at(struct unpacker *u, const struct tar_entry *t, const struct extract_place *at, struct err *e)
 {
-	if (u->mode != UNPACK_LAYER || !str_starts(at->base, WHITEOUT))
-		return unpack_object(u, entry, at, e);
-	if (!strcmp(at->base, WHITEOUT_OPAQUE)) {
-		size_t n = at->base == at->path ? 0 : (size_t)(at->base - at->path) - 1;
+	if (u->mode != UNPACK_LAYER || !str_starts(at->name, WHITEOUT))
+		return extract_object(&u->extract, t, u->reader, at, e);
+	if (!strcmp(at->name, WHITEOUT_OPAQUE)) {
+		size_t n = at->name == at->path ? 0 : (size_t)(at->name - at->path) - 1;
 		autofree char *dir = xstrndup(at->path, n);
 
-		return unpack_report_opaque(u, dir, e);
+		return report_opaque(u, dir, e);
 	}
-	if (str_starts(at->base, WHITEOUT_META))
+	if (str_starts(at->name, WHITEOUT_META))
 		return 0;
-	return unpack_whiteout(u, at, at->base + strlen(WHITEOUT), e);
+	return whiteout(u, at, at->name + strlen(WHITEOUT), e);
 }
 
-static int count_entry(struct unpacker *u, struct archive_entry *entry, struct err *e)
+static int count_entry(struct unpacker *u, const struct tar_entry *t, struct err *e)
 {
-	int64_t size = archive_entry_size(entry);
-
 	if (++u->entries > u->limits.entries)
 		return err_set(e, ERR_LIMIT, 0, "more than %llu entries", (unsigned long long)u->limits.entries);
-	if (archive_entry_hardlink(entry) || archive_entry_filetype(entry) != AE_IFREG)
-		return 0;
-	if (size < 0 || (uint64_t)size > u->limits.bytes - u->file_bytes)
+	if (t->size > u->limits.bytes - u->file_bytes)
 		return err_set(e, ERR_LIMIT, 0, "files of more than %llu bytes", (unsigned long long)u->limits.bytes);
-	u->file_bytes += (uint64_t)size;
+	u->file_bytes += t->size;
 	return 0;
 }
 
-static int one_entry(struct unpacker *u, struct archive_entry *entry, struct err *e)
+static int one_entry(struct unpacker *u, const struct tar_entry *t, struct err *e)
 {
-	char path[UNPACK_PATH_MAX];
-	struct unpack_place at;
+	char path[TAR_NAME_MAX];
+	struct extract_place at;
 
 	path[0] = '\0';
-	if (count_entry(u, entry, e) || unpack_clean_path(archive_entry_pathname(entry), path, e))
+	if (count_entry(u, t, e) || extract_clean_path(t->name, path, e))
 		return -1;
 	if (!path[0])
-		return unpack_root_meta(u, entry, e);
-	if (unpack_place(u, path, &at, e))
+		return extract_root(&u->extract, t, e);
+	if (extract_place(&u->extract, path, &at, e))
 		return err_prefix(e, "%.200s", path);
-	return one_at(u, entry, &at, e) ? err_prefix(e, "%.200s", path) : 0;
+	return one_at(u, t, &at, e) ? err_prefix(e, "%.200s", path) : 0;
 }
 
 /* The digest is of the whole stream: also of what follows the end mark. */
@@ -145,48 +120,39 @@ static int drain(struct unpacker *u, struct err *e)
 
 static int all_entries(struct unpacker *u, struct err *e)
 {
-	struct archive_entry *entry;
+	const struct tar_entry *t;
 	int rc;
 
-	if (open_archive(u, e))
-		return -1;
-	while (!u->empty && (rc = archive_read_next_header(u->archive, &entry)) != ARCHIVE_EOF) {
-		if (rc < ARCHIVE_WARN)
-			return archive_failed(u, e);
-		if (one_entry(u, entry, e))
+	while ((rc = tar_next(u->reader, &t, e)) > 0)
+		if (one_entry(u, t, e))
 			return -1;
-	}
-	return unpack_dir_times(u, e) || drain(u, e) ? -1 : 0;
-}
-
-static void unpacker_fini(struct unpacker *u)
-{
-	for (size_t i = 0; i < u->n_dirs; i++)
-		free(u->dirs[i].path);
-	free(u->dirs);
-	unpack_forget_parent(u);
-	archive_read_free(u->archive);
-	unpack_stream_free(u->stream);
+	return rc < 0 || extract_finish(&u->extract, e) || drain(u, e) ? -1 : 0;
 }
 
 int unpack_run(int in, int root, int records, enum unpack_mode mode, const struct unpack_limits *limits,
 	       struct unpack_result *out, struct err *e)
 {
-	struct err stream_err = { 0 };
-	struct unpacker u = { .root = root,
-			      .records = records,
-			      .mode = mode,
-			      .limits = *limits,
-			      .parent = -1,
-			      .stream_err = &stream_err };
+	bool layer = mode == UNPACK_LAYER;
+	struct unpacker u = { .records = records, .mode = mode, .limits = *limits };
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	u.extract = (struct extract){ .root = root,
+				      .base = "",
+				      .plain = !layer,
+				      .one_fs = true,
+				      .is_image = layer,
+				      .on_opaque = layer ? report_opaque : NULL,
+				      .arg = &u,
+				      .parent = -1 };
 	u.stream = unpack_stream_new(in);
+	u.reader = tar_reader_new(next_piece, &u);
 	rc = all_entries(&u, e);
 	unpack_stream_digest(u.stream, out->diff_id, &out->tar_bytes);
 	out->file_bytes = u.file_bytes;
 	out->entries = u.entries;
-	unpacker_fini(&u);
+	extract_fini(&u.extract);
+	tar_reader_free(u.reader);
+	unpack_stream_free(u.stream);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * silo-unpack: the one place where bytes of an archive are decoded. A process of its own that sees nothing but the
+ * silo-unpack: the one place where bytes of an image are decoded. A process of its own that sees nothing but the
  * target directory. Called as `silo-unpack MODE MAX_ENTRIES MAX_BYTES` with
  *	fd 0  the archive: tar, plain or compressed with gzip or zstd
  *	fd 1  receives records (struct unpack_record and its payload) and ends with an 'r' or an 'e'
@@ -66,14 +66,6 @@ int unpack_jail(enum unpack_mode mode, struct err *e) must_check;
  */
 int unpack_run(int in, int root, int records, enum unpack_mode mode, const struct unpack_limits *limits,
 	       struct unpack_result *out, struct err *e) must_check;
-
-/**
- * unpack_clean_path - normal form of a name in an archive: no leading "/", no "." and no empty components.
- *
- * @out  UNPACK_PATH_MAX bytes; "" is the root itself.
- * ERR_INVALID for "..", empty names, and names that are too long.
- */
-int unpack_clean_path(const char *name, char out[static UNPACK_PATH_MAX], struct err *e) must_check;
 
 /* --- stream: decompressed and hashed on the way ---------------------------------------------------------------- */
 struct unpack_stream;

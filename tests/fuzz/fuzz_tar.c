@@ -4,7 +4,6 @@
  * byte chooses the mode. Runs in /dev/shm, best as an ordinary user.
  */
 #include <fcntl.h>
-#include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +24,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	char dir[] = "/dev/shm/fuzz-tar-XXXXXX";
 
-	setlocale(LC_CTYPE, "C.UTF-8");
 	umask(0);
 	if (!mkdtemp(dir))
 		abort();

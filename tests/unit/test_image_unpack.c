@@ -18,6 +18,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "image/unpack.h"
+#include "os/extract.h"
 
 struct target {
 	char dir[32];
@@ -204,21 +205,21 @@ static void paths_are_cleaned(void **state)
 	static const char *const cases[][2] = {
 		{ "a", "a" }, { "/a//b/", "a/b" }, { "./", "" }, { "././a/./b", "a/b" }, { "..a/b..", "..a/b.." }, { "/", "" },
 	};
-	char out[UNPACK_PATH_MAX], longest[2 * UNPACK_PATH_MAX];
+	char out[TAR_NAME_MAX], longest[2 * TAR_NAME_MAX];
 	struct err e;
 
 	for (size_t i = 0; i < array_len(cases); i++) {
-		assert_int_equal(unpack_clean_path(cases[i][0], out, &e), 0);
+		assert_int_equal(extract_clean_path(cases[i][0], out, &e), 0);
 		assert_string_equal(out, cases[i][1]);
 	}
 	memset(longest, 'a', sizeof longest);
-	longest[UNPACK_PATH_MAX - 2] = '\0';
-	assert_int_equal(unpack_clean_path(longest, out, &e), 0);
-	longest[UNPACK_PATH_MAX - 2] = 'a';
-	longest[UNPACK_PATH_MAX + 1] = '\0';
-	assert_int_equal(unpack_clean_path(longest, out, &e), -1);
-	assert_int_equal(unpack_clean_path("", out, &e), -1);
-	assert_int_equal(unpack_clean_path(NULL, out, &e), -1);
+	longest[TAR_NAME_MAX - 2] = '\0';
+	assert_int_equal(extract_clean_path(longest, out, &e), 0);
+	longest[TAR_NAME_MAX - 2] = 'a';
+	longest[TAR_NAME_MAX + 1] = '\0';
+	assert_int_equal(extract_clean_path(longest, out, &e), -1);
+	assert_int_equal(extract_clean_path("", out, &e), -1);
+	assert_int_equal(extract_clean_path(NULL, out, &e), -1);
 }
 
 int main(void)
