@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -339,6 +340,58 @@ struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struc
 	return cg;
 }
 
+static int open_existing(struct cgroup *cg, struct hierarchy *h, struct err *e)
+{
+	autofree char *path = xasprintf("%s%s", h->mount, cg->path);
+
+	h->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (h->dir < 0)
+		return errno == ENOENT ? 0 : err_set(e, ERR_SYSTEM, errno, "open cgroup %s", path);
+	if (cg->version == 2)
+		return 0;
+	h->tasks = openat(h->dir, "tasks", O_WRONLY | O_CLOEXEC);
+	return h->tasks >= 0 ? 0 : err_set(e, ERR_SYSTEM, errno, "open tasks of %s", path);
+}
+
+static bool read_frozen(const struct cgroup *cg)
+{
+	char text[64] = "";
+	int dir = cgroup_dir(cg, "freezer");
+
+	if (dir < 0 || cgroup_read(dir, cg->version == 1 ? "freezer.state" : "cgroup.freeze", text, sizeof(text)))
+		return false;
+	return !strncmp(text, "FR", 2) || text[0] == '1';
+}
+
+struct cgroup *cgroup_open(const char *path, struct err *e)
+{
+	struct cgroup *cg = xcalloc(1, sizeof(*cg));
+	size_t found = 0;
+	bool bad;
+
+	cg->path = xstrdup(path);
+	cg->oom = cg->oom_control = -1;
+	bad = !path_is_safe(path) || cgroup_find_hierarchies(cg, e);
+	for (size_t i = 0; i < cg->n && !bad; i++) {
+		bad = open_existing(cg, &cg->h[i], e);
+		found += cg->h[i].dir >= 0;
+	}
+	if (!bad && found) {
+		cg->frozen = read_frozen(cg);
+		return cg;
+	}
+	if (!bad)
+		err_set(e, ERR_NOT_FOUND, 0, "there is no cgroup %s", path);
+	cgroup_free(cg);
+	return NULL;
+}
+
+void cgroup_close(struct cgroup *cg)
+{
+	if (cg)
+		cgroup_free(cg);
+}
+
 int cgroup_clone_fd(const struct cgroup *cg)
 {
 	return cg->version == 2 ? cg->h[0].dir : -1;
@@ -349,6 +402,18 @@ int cgroup_attach_self(const struct cgroup *cg, struct err *e)
 	for (size_t i = 0; i < cg->n; i++) {
 		if (cg->h[i].tasks >= 0 && write(cg->h[i].tasks, "0", 1) != 1)
 			return err_set(e, ERR_SYSTEM, errno, "enter cgroup %s%s", cg->h[i].mount, cg->path);
+	}
+	return 0;
+}
+
+int cgroup_attach(const struct cgroup *cg, pid_t pid, struct err *e)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	for (size_t i = 0; i < cg->n; i++) {
+		if (cg->h[i].dir >= 0 && cgroup_write(cg->h[i].dir, "cgroup.procs", text))
+			return err_set(e, ERR_SYSTEM, errno, "move into cgroup %s%s", cg->h[i].mount, cg->path);
 	}
 	return 0;
 }

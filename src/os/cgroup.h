@@ -81,10 +81,17 @@ struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struc
 /* Remove the directories (all processes must have been killed; waits for the kernel at most a second) and free. */
 void cgroup_remove(struct cgroup *cg);
 
+/* The cgroup of a running container, made by another process. ERR_NOT_FOUND when there is none. */
+struct cgroup *cgroup_open(const char *path, struct err *e) must_check;
+/* Forget it: it stays. NULL is allowed. */
+void cgroup_close(struct cgroup *cg);
+
 /* fd to be born in (v2), or -1 (v1: the child calls cgroup_attach_self). */
 int cgroup_clone_fd(const struct cgroup *cg);
 /* Called by a single-threaded child: enter all v1 hierarchies. Nothing to do on v2. */
 int cgroup_attach_self(const struct cgroup *cg, struct err *e) must_check;
+/* Move another process with all its threads: on v1 and v2 a grace period of some 15 ms, so not on a start's way. */
+int cgroup_attach(const struct cgroup *cg, pid_t pid, struct err *e) must_check;
 int cgroup_update(struct cgroup *cg, const struct cgroup_limits *l, struct err *e) must_check;
 
 /* Stop or continue all processes; returns when it is so (at most 2 s: ERR_TIMEOUT, and undone). */

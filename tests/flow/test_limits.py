@@ -2,10 +2,11 @@
 """Limits, devices, namespaces of the host: the same options in both isolation modes."""
 import os
 import socket
+import time
 
 import pytest
 
-from conftest import BASE
+from conftest import BASE, MODES
 from engine import until
 
 CPUS = os.cpu_count()
@@ -29,6 +30,58 @@ def look(v1, v2):
 @pytest.mark.parametrize("option, v1, value1, v2, value2", FILES, ids=[f[0].split("=")[0][2:] for f in FILES])
 def test_limit_is_in_the_cgroup(run, option, v1, value1, v2, value2):
     assert run("--rm", option, BASE, *look(v1, v2)).line in (value1, value2)
+
+
+def host_cgroup(identity, controller, file):
+    """The host's cgroup of a container or of the machine that it is in: content of a file of cgroup v1 or v2."""
+    for place in (f"/sys/fs/cgroup/{controller}/silo/{identity}", f"/sys/fs/cgroup/silo/{identity}"):
+        for name in file.split("|"):
+            if os.path.exists(f"{place}/{name}"):
+                with open(f"{place}/{name}", encoding="ascii") as f:
+                    return f.read().strip()
+    raise FileNotFoundError(f"{controller} {file} of {identity}")
+
+
+def machine_limits(identity):
+    return {key: host_cgroup(identity, *where) for key, where in {
+        "memory": ("memory", "memory.limit_in_bytes|memory.max"), "cpu": ("cpu", "cpu.cfs_quota_us|cpu.max"),
+        "shares": ("cpu", "cpu.shares|cpu.weight"), "cpus": ("cpuset", "cpuset.cpus"), "pids": ("pids", "pids.max"),
+        "procs": ("memory", "cgroup.procs")}.items()}
+
+
+@pytest.mark.skipif("hyperv" not in MODES, reason="hyperv isn't among the tested modes")
+def test_limits_hold_for_the_machine_too(engine):
+    """Twice, because the second container may get the machine that waits; after kill -9 of the monitor nothing is left."""
+    options = ("--memory=64m", "--memory-swap=64m", "--cpus=0.5", "--cpuset-cpus=0", "--cpu-shares=512", "--oom-score-adj=300")
+    for _ in range(2):
+        identity = engine.docker("run", "-d", "--isolation=hyperv", *options, BASE, "sleep", "1000").line
+        vmwp = engine.inspect(identity)["State"]["Pid"]
+        found = machine_limits(identity)
+        assert found["procs"].split() == [str(vmwp)]
+        assert int(found["memory"]) == (64 + 64 // 4 + 256 + 192) << 20
+        assert found["cpu"].split()[0] == "50000" and found["cpus"] == "0" and found["pids"] == "128"
+        assert found["shares"] in ("512", "20")
+        with open(f"/proc/{vmwp}/oom_score_adj", encoding="ascii") as score:
+            assert score.read().strip() == "300"
+        engine.docker("update", "--memory=128m", "--memory-swap=128m", "--cpus=0.25", identity)
+        found = machine_limits(identity)
+        assert int(found["memory"]) == (128 + 128 // 4 + 256 + 192) << 20 and found["cpu"].split()[0] == "25000"
+    os.kill(engine.monitor_pid(identity), 9)
+    until("the engine has noticed", lambda: not engine.state(identity)["Running"])
+
+
+@pytest.mark.skipif("hyperv" not in MODES, reason="hyperv isn't among the tested modes")
+def test_machine_gets_no_more_cpu_time_than_its_container(engine):
+    """A guest that only computes: the host's account of the whole machine, over some time, against the quota."""
+    identity = engine.docker("run", "-d", "--isolation=hyperv", "--cpus=0.2", BASE, "sh", "-c", "while :; do :; done").line
+    start, used = time.monotonic(), machine_cpu_s(identity)
+    until("the machine has worked", lambda: machine_cpu_s(identity) - used > 0.4)
+    assert machine_cpu_s(identity) - used < 0.2 * (time.monotonic() - start) + 0.1
+
+
+def machine_cpu_s(identity):
+    text = host_cgroup(identity, "cpuacct", "cpuacct.usage|cpu.stat").split()
+    return int(text[0]) / 1e9 if len(text) == 1 else int(text[text.index("usage_usec") + 1]) / 1e6
 
 
 def test_limits_of_the_process(run):

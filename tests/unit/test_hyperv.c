@@ -25,6 +25,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "isolation/hyperv/allowance.h"
 #include "isolation/hyperv/channel.h"
 #include "isolation/hyperv/vm.h"
 #include "isolation/isolation.h"
@@ -164,6 +165,47 @@ int vm_pidfd(const struct vm *v)
 const char *vm_last_words(struct vm *v)
 {
 	return "qemu: out of\nluck";
+}
+
+/* No cgroups without root. */
+int allowance_open(struct allowance *a, const struct bundle *b, const char *template_dir, struct err *e)
+{
+	*a = (struct allowance){ .cpus = 1 };
+	return 0;
+}
+
+int allowance_move(struct allowance *a, pid_t pid, struct err *e)
+{
+	return 0;
+}
+
+int allowance_moved(struct allowance *a, struct err *e)
+{
+	return 0;
+}
+
+int allowance_hold(struct allowance *a, struct err *e)
+{
+	return 0;
+}
+
+int allowance_release(struct allowance *a, struct err *e)
+{
+	return 0;
+}
+
+int allowance_update(struct allowance *a, const json_t *resources, struct err *e)
+{
+	return 0;
+}
+
+bool allowance_exceeded(const struct allowance *a)
+{
+	return false;
+}
+
+void allowance_close(struct allowance *a)
+{
 }
 
 void vm_free(struct vm *v)

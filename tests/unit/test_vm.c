@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "isolation/hyperv/allowance.h"
 #include "isolation/hyperv/qmp.h"
 #include "isolation/hyperv/vm.h"
 #include "isolation/hyperv/vm_args.h"
@@ -244,6 +245,46 @@ static void silence_and_death_are_errors(void **state)
 	}
 }
 
+#define M (int64_t)MIB
+
+/* The host's bound of a machine: what the container may have, and what guest and QEMU need beside it. */
+static void allowances_bound_the_machine(void **state)
+{
+	static const struct {
+		int64_t memory, swap, machine, bound, swap_bound;
+	} memory[] = {
+		{ CGROUP_UNSET, CGROUP_UNSET, 1024 * M, 1216 * M, CGROUP_UNSET },
+		{ 64 * M, 128 * M, 1024 * M, (64 + 16 + 256 + 192) * M, (64 + 16 + 256 + 192 + 64) * M },
+		{ 64 * M, -1, 1024 * M, (64 + 16 + 256 + 192) * M, -1 },
+		{ 1000 * M, 1000 * M, 1024 * M, 1216 * M, 1216 * M },
+	};
+	static const struct {
+		int64_t quota, period, bound;
+	} cpu[] = { { CGROUP_UNSET, CGROUP_UNSET, -1 },
+		    { 50000, CGROUP_UNSET, 50000 },
+		    { 1000, 100000, 10000 },
+		    { 1000, 5000, 1000 } };
+	struct cgroup_limits of, out;
+
+	for (size_t i = 0; i < array_len(memory); i++) {
+		cgroup_limits_init(&of);
+		of.memory_bytes = memory[i].memory;
+		of.memory_swap_bytes = memory[i].swap;
+		of.pids = 5;
+		allowance_limits(&of, memory[i].machine, &out);
+		assert_int_equal(out.memory_bytes, memory[i].bound);
+		assert_int_equal(out.memory_swap_bytes, memory[i].swap_bound);
+		assert_true(out.pids > 64);
+	}
+	for (size_t i = 0; i < array_len(cpu); i++) {
+		cgroup_limits_init(&of);
+		of.cpu_quota_us = cpu[i].quota;
+		of.cpu_period_us = cpu[i].period;
+		allowance_limits(&of, 1024 * M, &out);
+		assert_int_equal(out.cpu_quota_us, cpu[i].bound);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +297,7 @@ int main(void)
 		cmocka_unit_test(rubbish_is_refused),
 		cmocka_unit_test(calls_get_answers_and_events_wait),
 		cmocka_unit_test(silence_and_death_are_errors),
+		cmocka_unit_test(allowances_bound_the_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

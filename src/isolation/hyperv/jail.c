@@ -146,11 +146,13 @@ static int child_shares(const struct jail_options *o, struct err *e)
 }
 
 /* The monitor protects itself from the OOM killer; a virtual machine is what that should take. No harm if it fails. */
-static void child_oom_score(void)
+static void child_oom_score(int score)
 {
 	autoclose int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d", score);
 
-	if (fd >= 0 && write(fd, "0", 1) < 0)
+	if (fd >= 0 && write(fd, text, (size_t)n) < 0)
 		return;
 }
 
@@ -259,8 +261,8 @@ static _Noreturn void child_main(const struct jail_options *o, int status)
 {
 	struct err e = { 0 };
 
-	child_oom_score();
-	if (!child_signals(&e) && !child_root(o, &e) && !child_shares(o, &e) && !child_descriptors(o, &status, &e) &&
+	child_oom_score(o->oom_score_adj);
+	if ((!o->cgroup || !cgroup_attach_self(o->cgroup, &e)) && !child_signals(&e) && !child_root(o, &e) && !child_shares(o, &e) && !child_descriptors(o, &status, &e) &&
 	    !child_limits(o, &e) && !child_privileges(o, status, &e) && !child_die_with_parent(status, &e)) {
 		execve(o->program, o->argv, o->envp);
 		err_set(&e, ERR_SYSTEM, errno, "execute %s", o->program);
@@ -315,6 +317,10 @@ int jail_spawn(const struct jail_options *o, pid_t *pid, int *pidfd, struct err 
 	int ends[2], fd = -1;
 	long child;
 
+	if (o->cgroup && cgroup_clone_fd(o->cgroup) >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup_clone_fd(o->cgroup);
+	}
 	if (!o->uid || o->n_fds > JAIL_FDS_MAX || o->n_shares > JAIL_SHARES_MAX)
 		return err_set(e, ERR_INVALID, 0, "vmwp: bad user, or too many descriptors or shares");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))

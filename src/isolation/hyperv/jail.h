@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "os/cgroup.h"
 
 struct jail_options {
 	const char *root_path; /* becomes "/", read-only, no devices, no set-uid */
@@ -19,6 +20,8 @@ struct jail_options {
 	char *const *envp;
 	uid_t uid;      /* also the gid; not 0 */
 	uint64_t file_bytes; /* no file grows beyond it */
+	const struct cgroup *cgroup; /* it starts in it; or NULL */
+	int oom_score_adj;           /* as far as the caller may set it */
 	const int *fds; /* descriptor i of the program; all others are closed. -1 = not open */
 	size_t n_fds;   /* at most JAIL_FDS_MAX */
 	/*

@@ -239,7 +239,9 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 				     .fds = c->fd,
 				     .n_fds = VM_FD_COUNT,
 				     .shares = l->shares,
-				     .n_shares = l->n_shares };
+				     .n_shares = l->n_shares,
+				     .cgroup = l->cgroup,
+				     .oom_score_adj = l->oom_score_adj };
 	int rc;
 
 	if (!argv)
@@ -340,6 +342,8 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		.disk_path = o->disk_path,
 		.shares = o->shares,
 		.n_shares = o->n_shares,
+		.cgroup = o->cgroup,
+		.oom_score_adj = o->oom_score_adj,
 		.later_bytes = o->later_bytes,
 		.memory = -1,
 		.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS,

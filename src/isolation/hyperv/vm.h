@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "os/cgroup.h"
 
 struct vm;
 
@@ -24,6 +25,8 @@ struct vm_options {
 	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
 	size_t n_shares;          /* at most JAIL_SHARES_MAX */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
+	const struct cgroup *cgroup; /* that QEMU starts in, borrowed; or NULL */
+	int oom_score_adj;        /* of QEMU on the host */
 	uint64_t later_bytes;     /* not 0: the disks come later, by vm_attach_disks(), and have at most this size */
 };
 

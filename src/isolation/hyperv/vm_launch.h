@@ -18,6 +18,8 @@ struct vm_launch {
 	int memory;                         /* VM_MODE_TEMPLATE: the memory file, borrowed */
 	const int *shares;                  /* see vm.h */
 	size_t n_shares;
+	const struct cgroup *cgroup;        /* see vm.h */
+	int oom_score_adj;
 	int64_t deadline_ms;                /* monotonic: bound of every answer on QMP */
 };
 
