@@ -66,13 +66,14 @@ bool image_add_wants(const struct image_add *a, size_t i)
 	return !l->dir[0] && !layer_known(a->work.store, l->chain);
 }
 
-int image_add_layer(struct image_add *a, size_t i, int fd, const char *expected, struct err *e)
+int image_add_layer(struct image_add *a, size_t i, int fd, const struct blob_growth *growth, const char *expected,
+		    struct err *e)
 {
 	struct layer *l = &a->image.layers[i];
 
 	close_fd(&l->blob_fd);
 	l->blob_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return layer_unpack(&a->work, fd, expected, l, e);
+	return layer_unpack(&a->work, fd, growth, expected, l, e);
 }
 
 int image_add_finish(struct image_add *a, const json_t *names, const char *manifest, const char *media_type,

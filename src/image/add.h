@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "image/image.h"
@@ -40,15 +41,24 @@ const char *image_add_diff_id(const struct image_add *a, size_t i);
 /* Whether the store needs the blob of layer i. */
 bool image_add_wants(const struct image_add *a, size_t i);
 
+/* A blob that is still being written, at the end of its file only. */
+struct blob_growth {
+	/* Wait until more than `have` bytes are there. Returns how many; have: that is all; -1 with *e: no more come. */
+	int64_t (*wait)(void *arg, int64_t have, struct err *e);
+	void *arg;
+};
+
 /**
  * image_add_layer - unpack layer i and verify the blob's digest and the layer's diff id.
  *
  * @fd        the blob: a regular file of this file system (it is linked into the store), offset 0; plain tar, gzip or
  *            zstd. Duplicated.
+ * @growth    unpack while the file grows; NULL: it is complete
  * @expected  digest of the blob, or "" where the source names none
  * Safe to call from several threads for different layers. ERR_INVALID, ERR_LIMIT.
  */
-int image_add_layer(struct image_add *a, size_t i, int fd, const char *expected, struct err *e) must_check;
+int image_add_layer(struct image_add *a, size_t i, int fd, const struct blob_growth *growth, const char *expected,
+		    struct err *e) must_check;
 
 /**
  * image_add_finish - record the image with its layers, durably, all or nothing.

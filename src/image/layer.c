@@ -2,6 +2,7 @@
 /* The parent's side of silo-unpack. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "image/beneath.h"
 #include "image/store.h"
 
+#define FEED_BYTES (256 * KIB)
 #define RESERVE_BYTES (256 * MIB) /* never fill the disk to the brim */
 
 /* A running helper and what it has said. */
@@ -172,12 +174,106 @@ int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
 	return rc ? -1 : 0;
 }
 
-/* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
-static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *expected, struct layer *l,
-			   struct helper *h, struct err *e)
+/* Give the helper n bytes. It may have to be listened to meanwhile: it doesn't read while nobody takes its records. */
+static int feed_piece(struct helper *h, int to, const char *data, size_t n, struct err *e)
 {
-	if (helper_start(s, UNPACK_LAYER, fd, dir, h, e) || digest_of_file(fd, l->blob, &l->blob_bytes, e))
+	while (n) {
+		struct pollfd p[] = { { .fd = to, .events = POLLOUT }, { .fd = h->records, .events = POLLIN } };
+		ssize_t w = write(to, data, n);
+		int rc;
+
+		if (w > 0) {
+			data += w;
+			n -= (size_t)w;
+			continue;
+		}
+		if (w < 0 && errno != EAGAIN && errno != EINTR)
+			return helper_read(h, e) ? -1 : err_set(e, ERR_SYSTEM, 0, "silo-unpack ended too early");
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return err_set(e, ERR_SYSTEM, errno, "poll");
+		rc = p[1].revents ? record_next(h, e) : 0;
+		if (rc)
+			return rc < 0 ? -1 : err_set(e, ERR_SYSTEM, 0, "silo-unpack ended too early");
+	}
+	return 0;
+}
+
+/* Pass on what the file has beyond `from`, up to `have`. *fed: 0, or why the helper wants no more. */
+static int feed_until(struct helper *h, int fd, int to, int64_t from, int64_t have, struct digest *d, struct err *fed,
+		      struct err *e)
+{
+	autofree char *buf = xmalloc(FEED_BYTES);
+
+	while (from < have) {
+		size_t want = have - from < (int64_t)FEED_BYTES ? (size_t)(have - from) : FEED_BYTES;
+		ssize_t n = pread(fd, buf, want, from);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_set(e, ERR_SYSTEM, n ? errno : 0, "reading the blob");
+		digest_add(d, buf, (size_t)n);
+		if (fed->kind == ERR_NONE)
+			(void)feed_piece(h, to, buf, (size_t)n, fed);
+		from += n;
+	}
+	return 0;
+}
+
+/* The blob to the end. A blob that isn't what it should be is that first, and bad to unpack second. */
+static int feed_growing(struct helper *h, int fd, int *to, const struct blob_growth *g, const char *expected,
+			struct layer *l, struct err *e)
+{
+	struct err fed = { 0 };
+	int64_t have = 0, now;
+	struct digest d;
+
+	digest_init(&d);
+	while ((now = g->wait(g->arg, have, e)) > have) {
+		if (feed_until(h, fd, *to, have, now, &d, &fed, e))
+			return -1;
+		have = now;
+	}
+	if (now < 0)
 		return -1;
+	l->blob_bytes = d.bytes;
+	digest_end(&d, l->blob);
+	if (*expected && strcmp(expected, l->blob) != 0)
+		return err_set(e, ERR_INVALID, 0, "filesystem layer verification failed for digest %s", expected);
+	close_fd(to);
+	if (fed.kind == ERR_NONE)
+		return 0;
+	*e = fed;
+	return -1;
+}
+
+static int unpack_growing(struct image_store *s, int fd, int dir, const struct blob_growth *g, const char *expected,
+			  struct layer *l, struct helper *h, struct err *e)
+{
+	autoclose int to = -1;
+	int ends[2], rc;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return err_set(e, ERR_SYSTEM, errno, "pipe");
+	to = ends[1];
+	/* Ours only: the helper's end is another file description. */
+	fcntl(to, F_SETFL, O_NONBLOCK);
+	fcntl(to, F_SETPIPE_SZ, (int)FEED_BYTES);
+	rc = helper_start(s, UNPACK_LAYER, ends[0], dir, h, e);
+	close(ends[0]);
+	return rc ? -1 : feed_growing(h, fd, &to, g, expected, l, e);
+}
+
+/* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
+static int unpack_and_hash(struct image_store *s, int fd, int dir, const struct blob_growth *g, const char *expected,
+			   struct layer *l, struct helper *h, struct err *e)
+{
+	if (g) {
+		if (unpack_growing(s, fd, dir, g, expected, l, h, e))
+			return -1;
+	} else if (helper_start(s, UNPACK_LAYER, fd, dir, h, e) || digest_of_file(fd, l->blob, &l->blob_bytes, e)) {
+		return -1;
+	}
 	if (*expected && strcmp(expected, l->blob) != 0)
 		return err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", expected, l->blob);
 	if (helper_read(h, e) || mark_opaque(dir, h, e))
@@ -189,7 +285,8 @@ static int unpack_and_hash(struct image_store *s, int fd, int dir, const char *e
 	return 0;
 }
 
-int layer_unpack(struct work *w, int fd, const char *expected, struct layer *l, struct err *e)
+int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const char *expected, struct layer *l,
+		 struct err *e)
 {
 	struct helper h = { .records = -1 };
 	char diff[40];
@@ -204,7 +301,7 @@ int layer_unpack(struct work *w, int fd, const char *expected, struct layer *l, 
 	/* Whatever the umask: an archive without an entry for its root gets Docker's mode. */
 	if (dir < 0 || fchmod(dir, 0755))
 		return err_set(e, ERR_SYSTEM, errno, "layer directory");
-	rc = unpack_and_hash(w->store, fd, dir, expected, l, &h, e);
+	rc = unpack_and_hash(w->store, fd, dir, growth, expected, l, &h, e);
 	helper_end(&h);
 	return rc;
 }

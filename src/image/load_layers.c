@@ -38,7 +38,7 @@ static int one_layer(struct pool *p, size_t i, struct err *e)
 	l->blob_fd = load_open_part(p->load, part, e);
 	if (l->blob_fd < 0)
 		return -1;
-	if (layer_unpack(&p->load->work, l->blob_fd, part->digest, l, e))
+	if (layer_unpack(&p->load->work, l->blob_fd, NULL, part->digest, l, e))
 		return err_prefix(e, "layer %zu", i);
 	return report(p->load, l, e);
 }

@@ -82,7 +82,7 @@ int make_image(struct work *w, int tar, const struct make *m, char id[static IMA
 	autojson *names = json_array();
 	char *text;
 
-	if (layer_unpack(w, tar, "", &layer, e))
+	if (layer_unpack(w, tar, NULL, "", &layer, e))
 		return -1;
 	text = config_text(m, layer.diff_id);
 	if (!text)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "image/add.h"
 #include "image/digest.h"
 #include "image/image.h"
 #include "image/unpack.h"
@@ -87,10 +88,12 @@ void image_new_fini(struct image_new *n);
  * layer_unpack - run silo-unpack for one blob and verify what it says.
  *
  * @fd        the blob: a regular file, offset 0; read at once by the helper and by us
+ * @growth    the file isn't complete yet; NULL: it is
  * @expected  digest of the blob that must come out, or ""
  * l->diff_id is compared when it isn't "", else set. ERR_INVALID, ERR_LIMIT.
  */
-int layer_unpack(struct work *w, int fd, const char *expected, struct layer *l, struct err *e) must_check;
+int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const char *expected, struct layer *l,
+		 struct err *e) must_check;
 /* Run silo-unpack over an archive from fd (read from its offset, may be a pipe) into the directory dir. */
 int archive_unpack(struct image_store *s, int fd, int dir, struct err *e) must_check;
 
