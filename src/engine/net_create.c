@@ -98,7 +98,7 @@ static int read_networks(struct networking *w, struct container *c, const json_t
 	settings = json_object_get(out, name);
 	if (*mac && !*json_str(settings, "MacAddress", ""))
 		json_object_set_new(settings, "MacAddress", json_string(mac));
-	if (n && strcmp(n->driver, "bridge") != 0 && json_object_size(out) > 1)
+	if (n && !network_has_devices(n) && json_object_size(out) > 1)
 		return err_set(e, ERR_INVALID, 0,
 			       "conflicting options: cannot attach both user-defined and non-user-defined "
 			       "network-modes");

@@ -68,15 +68,7 @@ void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, stru
 {
 	for (const struct endpoint *x = b->endpoints; x; x = x->next)
 		filter_endpoint(w, x, verb, out);
-	for (const struct port_binding *p = b->ports; p; p = p->next) {
-		struct fw_port f = { .proto = p->proto,
-				     .host = &p->host,
-				     .host_port = p->host_port,
-				     .to_port = p->port,
-				     .to = &b->endpoints->addresses[p->host.family == AF_INET6 ? NET_V6 : NET_V4] };
-
-		fw_port(w->firewall, out, verb, &f);
-	}
+	ports_filter(w, b, verb, out);
 }
 
 static int apply_box(struct networking *w, struct net_box *b, enum fw_verb verb, struct err *e)
@@ -229,7 +221,7 @@ static int add_endpoints(struct networking *w, struct net_box *b, const char *mo
 
 		if (!n)
 			return err_prefix(e, "failed to set up container networking");
-		if (strcmp(n->driver, "bridge") == 0 && !add_endpoint(w, b, n, e))
+		if (network_has_devices(n) && !add_endpoint(w, b, n, e))
 			return -1;
 	}
 	if (b->hyperv && b->endpoints && b->endpoints->next)
@@ -308,8 +300,6 @@ static int start_box(struct networking *w, struct net_box *b, struct container *
 		return -1;
 	if (!b->endpoints)
 		return 0;
-	if (ports_take(w, b, c, e) < 0)
-		return -1;
 	/* The rules are there before the first packet can be. */
 	if (apply_box(w, b, FW_ADD, e) < 0)
 		return -1;
@@ -414,7 +404,8 @@ void box_release(struct networking *w, struct net_box *b)
 	if (b->filtered && w->filter_up && apply_box(w, b, FW_DELETE, &e) < 0)
 		log_warn("container %.12s: %s", b->id, e.msg);
 	b->filtered = false;
-	ports_free(b);
+	ports_changed(b);
+	ports_free(w, b);
 	linger = !b->hyperv && anybody_joined(w->g);
 	while ((x = b->endpoints)) {
 		/* A device goes with its namespace or its machine. To delete it takes many milliseconds, which somebody
@@ -473,23 +464,23 @@ void box_disconnect_live(struct networking *w, struct net_box *b, struct network
 	autoclose int ns = netns_of(pid, &e);
 	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, &e);
 	struct endpoint *x;
-	bool first;
+	bool published;
 
 	for (x = b->endpoints; x && x->n != n; x = x->next)
 		;
 	if (!x)
 		return;
-	/* Ports lead to the first endpoint: they go with it. */
-	first = x == b->endpoints;
-	if ((first ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
+	/* Ports that lead here lead to the next one from now on. */
+	published = x == ports_endpoint(b);
+	if ((published ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
-	if (first)
-		ports_free(b);
 	if (link_delete(w->netlink, x->port, &e) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
 	remove_endpoint(b, x);
-	if (first && apply_box(w, b, FW_ADD, &e) < 0)
+	if (published && apply_box(w, b, FW_ADD, &e) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
+	if (published)
+		ports_moved(w, b);
 	b->filtered = b->endpoints != NULL;
 	if (inside >= 0 && set_default_routes(b, inside, &e) < 0)
 		log_warn("network %s: %s", n->name, e.msg);

@@ -50,9 +50,7 @@ static int parse_key(const char *key, unsigned short *port, char proto[static 8]
 	if (parse_range(number, &first, &last) < 0 || first != last || !first)
 		return err_set(e, ERR_INVALID, 0, "invalid port specification: \"%s\"", key);
 	snprintf(proto, 8, "%.7s", slash ? slash + 1 : "tcp");
-	if (strcmp(proto, "sctp") == 0)
-		return err_set(e, ERR_UNSUPPORTED, 0, "publishing SCTP ports is not supported by Silo: %s", key);
-	if (strcmp(proto, "tcp") != 0 && strcmp(proto, "udp") != 0)
+	if (strcmp(proto, "tcp") != 0 && strcmp(proto, "udp") != 0 && strcmp(proto, "sctp") != 0)
 		return err_set(e, ERR_INVALID, 0, "invalid port specification: \"%s\"", key);
 	*port = (unsigned short)first;
 	return 0;
@@ -110,7 +108,7 @@ int ports_check(json_t *host, struct err *e)
 
 /* --- reservation ------------------------------------------------------------------------------------------------------- */
 
-static bool is_any(const struct ip_addr *a)
+bool ports_is_any(const struct ip_addr *a)
 {
 	static const struct ip_addr none;
 
@@ -120,7 +118,7 @@ static bool is_any(const struct ip_addr *a)
 static bool same_port(const struct port_binding *a, const struct port_binding *b)
 {
 	return a->host_port == b->host_port && strcmp(a->proto, b->proto) == 0 && a->host.family == b->host.family &&
-	       (is_any(&a->host) || is_any(&b->host) || ip_equal(&a->host, &b->host));
+	       (ports_is_any(&a->host) || ports_is_any(&b->host) || ip_equal(&a->host, &b->host));
 }
 
 static bool taken_by_silo(const struct networking *w, const struct port_binding *p)
@@ -134,15 +132,30 @@ static bool taken_by_silo(const struct networking *w, const struct port_binding 
 	return false;
 }
 
-/* Bound, never listening: packets for it are sent elsewhere before they would arrive here. */
+static const struct {
+	const char *name;
+	int type, protocol;
+} protocols[] = { { "tcp", SOCK_STREAM, IPPROTO_TCP },
+		  { "udp", SOCK_DGRAM, IPPROTO_UDP },
+		  { "sctp", SOCK_STREAM, IPPROTO_SCTP } };
+
+static int port_socket(const struct port_binding *p)
+{
+	size_t i;
+
+	for (i = 0; strcmp(protocols[i].name, p->proto) != 0; i++)
+		;
+	return socket(p->host.family, protocols[i].type | SOCK_CLOEXEC, protocols[i].protocol);
+}
+
+/* Keeps others off. Packets for it are sent elsewhere before they would arrive here, or the relay listens on it. */
 static int bind_port(const struct port_binding *p)
 {
 	struct sockaddr_storage s = { .ss_family = (sa_family_t)p->host.family };
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&s;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&s;
 	bool is6 = p->host.family == AF_INET6;
-	autoclose int fd =
-		socket(p->host.family, (strcmp(p->proto, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	autoclose int fd = port_socket(p);
 	int on = 1;
 
 	if (fd < 0)
@@ -175,21 +188,35 @@ static int no_port(const struct port_binding *p, int why, struct err *e)
 		       why == EADDRINUSE ? "address already in use" : strerror(why));
 }
 
-static int try_port(struct networking *w, struct port_binding *p, unsigned port, struct err *e)
+/* One port of the host, for one or both families. */
+static int try_port(struct networking *w, struct port_binding *both, size_t n, unsigned port, struct err *e)
 {
-	p->host_port = (unsigned short)port;
-	if (taken_by_silo(w, p))
-		return no_port(p, 0, e);
-	p->sock = bind_port(p);
-	return p->sock < 0 ? no_port(p, errno, e) : 0;
+	for (size_t i = 0; i < n; i++) {
+		struct port_binding *p = &both[i];
+
+		p->host_port = (unsigned short)port;
+		if (!taken_by_silo(w, p)) {
+			p->sock = bind_port(p);
+			/* A kernel without SCTP has no socket for it, and nobody else who could want the port. */
+			if (p->sock >= 0 || (errno == EPROTONOSUPPORT && strcmp(p->proto, "sctp") == 0))
+				continue;
+			no_port(p, errno, e);
+		} else {
+			no_port(p, 0, e);
+		}
+		for (size_t k = 0; k < i; k++)
+			close_fd(&both[k].sock);
+		return -1;
+	}
+	return 0;
 }
 
-static int random_port(struct networking *w, struct port_binding *p, struct err *e)
+static int random_port(struct networking *w, struct port_binding *both, size_t n, struct err *e)
 {
 	for (unsigned i = 0; i <= RANDOM_LAST - RANDOM_FIRST; i++) {
 		unsigned port = RANDOM_FIRST + (w->next_port + i) % (RANDOM_LAST - RANDOM_FIRST + 1);
 
-		if (try_port(w, p, port, e) == 0) {
+		if (try_port(w, both, n, port, e) == 0) {
 			w->next_port = port - RANDOM_FIRST + 1;
 			return 0;
 		}
@@ -198,49 +225,70 @@ static int random_port(struct networking *w, struct port_binding *p, struct err 
 }
 
 /* wanted: "", a port, or a range of which the first free one is taken. */
-static int take_port(struct networking *w, struct port_binding *p, const char *wanted, struct err *e)
+static int take_port(struct networking *w, struct port_binding *both, size_t n, const char *wanted, struct err *e)
 {
 	unsigned first, last;
 
 	if (parse_range(wanted, &first, &last) < 0)
 		return err_set(e, ERR_INVALID, 0, "invalid port specification: \"%s\"", wanted);
 	if (!first)
-		return random_port(w, p, e);
+		return random_port(w, both, n, e);
 	for (unsigned port = first; port <= last; port++) {
-		if (try_port(w, p, port, e) == 0)
+		if (try_port(w, both, n, port, e) == 0)
 			return 0;
 	}
 	return -1;
 }
 
+/* A host without IPv6 publishes by IPv4 only. */
+static bool host_has_v6(void)
+{
+	struct port_binding p = { .proto = "tcp", .host = { .family = AF_INET6 } };
+	autoclose int fd = -1;
+
+	p.host.b[15] = 1;
+	fd = bind_port(&p);
+	return fd >= 0;
+}
+
+/* The addresses of the host: the one that was asked for, or every one of both families where there is a way in. */
+static size_t host_addresses(const struct networking *w, const struct endpoint *x, const char *ip,
+			     struct port_binding *wanted, struct port_binding both[2])
+{
+	bool has6 = x->addresses[NET_V6].family || (w->relay && strcmp(wanted->proto, "sctp") != 0);
+	bool bound = !*ip && x->n->binding.family && !ports_is_any(&x->n->binding);
+
+	if (bound)
+		wanted->host = x->n->binding;
+	both[0] = both[1] = *wanted;
+	both[1].host.family = AF_INET6;
+	return *ip || bound || !has6 || !host_has_v6() ? 1 : 2;
+}
+
 static int add_port(struct networking *w, struct net_box *b, const char *key, const char *ip, const char *host_port,
 		    struct err *e)
 {
-	const struct endpoint *x = b->endpoints;
-	struct port_binding wanted = { .sock = -1, .host = { .family = AF_INET } }, **last, *p;
-	bool every = !*ip;
+	const struct endpoint *x = ports_endpoint(b);
+	struct port_binding wanted = { .sock = -1, .host = { .family = AF_INET } }, both[2], **last;
+	size_t n;
 
 	if (parse_key(key, &wanted.port, wanted.proto, e) < 0)
 		return -1;
-	if (!every && ip_parse(ip, &wanted.host) < 0)
+	if (*ip && ip_parse(ip, &wanted.host) < 0)
 		return err_set(e, ERR_INVALID, 0, "invalid IP address in port mapping: %s", ip);
-	if (!x->addresses[wanted.host.family == AF_INET6 ? NET_V6 : NET_V4].family)
-		return err_set(e, ERR_UNSUPPORTED, 0, "port %s on %s: the container has no address of that family", key,
-			       ip);
-	for (int v = NET_V4; v <= NET_V6; v++) {
-		if (v == NET_V6 && (!every || !x->addresses[NET_V6].family))
-			break;
-		p = xmalloc(sizeof(*p));
-		*p = wanted;
-		if (v == NET_V6)
-			p->host.family = AF_INET6;
-		if (take_port(w, p, host_port, e) < 0) {
-			free(p);
-			return -1;
-		}
-		for (last = &b->ports; *last; last = &(*last)->next)
-			;
-		*last = p;
+	n = host_addresses(w, x, ip, &wanted, both);
+	if (both[0].host.family == AF_INET6 && !x->addresses[NET_V6].family &&
+	    (!w->relay || strcmp(wanted.proto, "sctp") == 0))
+		return err_set(e, ERR_UNSUPPORTED, 0, "port %s on %s: the container has no IPv6 address, and %s", key,
+			       ip, w->relay ? "SCTP can't be relayed" : "userland-proxy is switched off");
+	if (take_port(w, both, n, host_port, e) < 0)
+		return -1;
+	for (last = &b->ports; *last; last = &(*last)->next)
+		;
+	for (size_t i = 0; i < n; i++) {
+		*last = xmalloc(sizeof(**last));
+		**last = both[i];
+		last = &(*last)->next;
 	}
 	return 0;
 }
@@ -286,17 +334,19 @@ int ports_take(struct networking *w, struct net_box *b, struct container *c, str
 {
 	autofree char *name = record_name(c);
 
-	if (!b->endpoints || b->endpoints->n->internal || take_all(w, b, c, e) == 0)
+	if (!ports_endpoint(b) || take_all(w, b, c, e) == 0)
 		return 0;
-	ports_free(b);
+	ports_free(w, b);
 	return err_prefix(e, "driver failed programming external connectivity on endpoint %s (%s)", name,
-			  b->endpoints->id);
+			  ports_endpoint(b)->id);
 }
 
-void ports_free(struct net_box *b)
+void ports_free(struct networking *w, struct net_box *b)
 {
 	struct port_binding *p;
 
+	if (w->relay && b->ports)
+		relay_forget(w->relay, b->id);
 	while ((p = b->ports)) {
 		b->ports = p->next;
 		close_fd(&p->sock);
@@ -304,12 +354,13 @@ void ports_free(struct net_box *b)
 	}
 }
 
-void ports_reserve_again(struct net_box *b)
+void ports_reserve_again(struct networking *w, struct net_box *b)
 {
 	for (struct port_binding *p = b->ports; p; p = p->next) {
 		if (p->sock < 0)
 			p->sock = bind_port(p);
 	}
+	ports_relay(w, b);
 }
 
 /* --- what is shown ------------------------------------------------------------------------------------------------------ */

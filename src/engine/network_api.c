@@ -505,7 +505,9 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	if (rc == 0)
 		rc = pid > 0 ? box_connect_live(w, b, n, pid, e) : box_save(w, b, e);
 	if (rc == 0 && pid > 0)
-		rc = names_write(w, b, c, e);
+		rc = names_write(w, b, c, e) < 0 ? -1 : ports_publish(w, b, c, e);
+	if (rc < 0 && pid > 0)
+		box_disconnect_live(w, b, n, pid);
 	if (rc < 0)
 		json_object_del(b->config, n->name);
 	else if (pid > 0)

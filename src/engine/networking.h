@@ -14,6 +14,7 @@
 #include "network/dns.h"
 #include "network/firewall.h"
 #include "network/ipam.h"
+#include "network/relay.h"
 #include "os/netlink.h"
 
 #define NET_V4 0
@@ -80,6 +81,7 @@ struct networking {
 	struct firewall *firewall;
 	bool filter_up;
 	struct dns *dns; /* NULL until somebody needs it */
+	struct relay *relay; /* NULL: "userland-proxy": false */
 	struct ipam_pool *pools; /* where networks without a subnet get one */
 	size_t n_pools;
 	bool keep_forwarding; /* "ip-forward": false: the host's setting stays as it is */
@@ -91,6 +93,7 @@ struct networking {
 /* By name, id, or unique prefix of the id. ERR_NOT_FOUND "network X not found". Borrowed. */
 struct network *network_find(struct networking *w, const char *ref, struct err *e) must_check;
 bool network_is_user_defined(const struct network *n);
+bool network_has_devices(const struct network *n); /* neither host nor none */
 /* Make the bridge and the rules, where they aren't there. */
 int network_up(struct networking *w, struct network *n, struct err *e) must_check;
 void network_down(struct networking *w, struct network *n);
@@ -140,12 +143,25 @@ int address_config(struct networking *w, struct network *n, const json_t *ipam, 
 int ports_check(json_t *host, struct err *e) must_check;
 /* Reserve what the container publishes. ERR_SYSTEM "driver failed programming ..." */
 int ports_take(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;
-void ports_free(struct net_box *b);
+void ports_free(struct networking *w, struct net_box *b);
+bool ports_is_any(const struct ip_addr *a); /* 0.0.0.0 or :: */
 /* NetworkSettings.Ports, and the list of GET /containers/json. */
 json_t *ports_settings(const struct net_box *b, const json_t *config);
 json_t *ports_list(const struct net_box *b, const json_t *config);
 /* Bind again what a restarted engine finds. */
-void ports_reserve_again(struct net_box *b);
+void ports_reserve_again(struct networking *w, struct net_box *b);
+
+/* --- ports at work (net_publish.c); lock held ---------------------------------------------------------------------------- */
+/* Where published ports lead to, or NULL. */
+const struct endpoint *ports_endpoint(const struct net_box *b);
+void ports_filter(struct networking *w, const struct net_box *b, enum fw_verb verb, struct str *out);
+void ports_relay(struct networking *w, const struct net_box *b);
+/* The rules of b's ports came or went: UDP clients are sent by the new ones. */
+void ports_changed(const struct net_box *b);
+/* What they lead to has gone: to the next one, if there is one. */
+void ports_moved(struct networking *w, struct net_box *b);
+/* What c publishes, if that isn't there yet and there is where to. */
+int ports_publish(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;
 
 /* --- endpoints (net_endpoint.c); lock held ------------------------------------------------------------------------------ */
 void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, struct str *out);

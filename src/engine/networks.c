@@ -34,6 +34,11 @@ bool network_is_user_defined(const struct network *n)
 	return !n->predefined;
 }
 
+bool network_has_devices(const struct network *n)
+{
+	return strcmp(n->driver, "host") != 0 && strcmp(n->driver, "null") != 0;
+}
+
 struct network *network_find(struct networking *w, const char *ref, struct err *e)
 {
 	struct network *found = NULL;
@@ -443,6 +448,11 @@ int networking_open(struct engine *g, struct err *e)
 	pthread_mutex_init(&w->lock, NULL);
 	w->firewall = firewall_new(table);
 	w->netlink = netlink_open(e);
+	if (json_bool(g->config, "userland-proxy", true)) {
+		w->relay = relay_new(e);
+		if (!w->relay)
+			return -1;
+	}
 	if (w->netlink < 0 || db_exec(g->db, e, schema, "") < 0 || defaults_read(w, e) < 0 || load_all(w, e) < 0 ||
 	    make_predefined(w, e) < 0)
 		return -1;
@@ -492,7 +502,7 @@ static int recover_box(struct networking *w, struct net_box *b, pid_t pid, struc
 			return -1;
 	}
 	b->filtered = true;
-	ports_reserve_again(b);
+	ports_reserve_again(w, b);
 	if (b->hyperv || !names_wanted(b))
 		return 0;
 	autoclose int ns = netns_of(pid, e);
@@ -567,7 +577,7 @@ void networking_close(struct engine *g)
 		struct endpoint *x;
 
 		w->boxes = b->next;
-		ports_free(b);
+		ports_free(w, b);
 		while ((x = b->endpoints)) {
 			b->endpoints = x->next;
 			endpoint_free(x);
@@ -581,6 +591,7 @@ void networking_close(struct engine *g)
 	}
 	firewall_free(w->firewall);
 	free(w->pools);
+	relay_free(w->relay);
 	close_fd(&w->netlink);
 	pthread_mutex_destroy(&w->lock);
 	free(w);

@@ -24,6 +24,7 @@ struct run {
 	struct container *c;
 	char *dir; /* the bundle */
 	struct net_setup net;
+	bool parking; /* only prepared */
 	int pidfd, watch;
 	json_t *started;
 	struct err told; /* what the container's user did wrong, in words of their own */
@@ -34,8 +35,12 @@ static int run_network(void *arg, struct err *e)
 {
 	struct run *r = arg;
 
-	if (net_start(r->g, r->c, &r->net, e) == 0)
-		return 0;
+	/* One that may never be started takes no port from others. */
+	if (net_start(r->g, r->c, &r->net, e) == 0) {
+		if (r->parking || net_publish(r->g, r->c, e) == 0)
+			return 0;
+		net_release(r->g, r->c);
+	}
 	r->told = *e;
 	return -1;
 }
@@ -249,6 +254,12 @@ static bool start_parked(struct run *r, int *rc, struct err *e)
 
 	if (c->parked.pidfd < 0)
 		return false;
+	if (net_publish(r->g, c, e) < 0) {
+		run_unpark(r->g, c);
+		r->told = *e;
+		*rc = -1;
+		return true;
+	}
 	r->watch = take_fd(&c->parked.watch);
 	r->pidfd = take_fd(&c->parked.pidfd);
 	*rc = steps_run(go_steps, array_len(go_steps), r, NULL, e);
@@ -291,17 +302,14 @@ void run_park(struct engine *g, struct container *c)
 	struct err e = { 0 };
 	struct run r;
 	bool wanted;
-	autojson *host = record_host(c);
 
-	/* One that may never be started takes no port from others. */
-	if (json_object_size(json_object_get(host, "PortBindings")) > 0 || json_bool(host, "PublishAllPorts", false))
-		return;
 	pthread_mutex_lock(&c->lock);
 	wanted = c->state == LIFE_CREATED && !c->removing && !c->removed && !c->monitor_alive && !g->closing;
 	pthread_mutex_unlock(&c->lock);
 	if (!wanted)
 		return;
 	run_init(&r, g, c);
+	r.parking = true;
 	if (prepare(&r, &e) == 0) {
 		c->parked.watch = take_fd(&r.watch);
 		c->parked.pidfd = take_fd(&r.pidfd);

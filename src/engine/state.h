@@ -128,6 +128,8 @@ int net_create(struct engine *g, struct container *c, const json_t *body, struct
 void net_forget(struct engine *g, const char *id);
 /* For a run: addresses, ports, devices, names. On failure nothing is left. */
 int net_start(struct engine *g, struct container *c, struct net_setup *out, struct err *e) must_check;
+/* The ports of a container that was prepared without them; no matter when they are there. */
+int net_publish(struct engine *g, struct container *c, struct err *e) must_check;
 void net_started(struct engine *g, struct container *c); /* events */
 void net_release(struct engine *g, struct container *c); /* the end of a run; may be called twice */
 /* For inspect and lists. */

@@ -52,6 +52,7 @@ static const char inet_rules[] =
 	"}\n"
 	"chain output {\n"
 	"type nat hook output priority -100; policy accept;\n"
+	"ip6 daddr ::1 accept\n" /* never leaves lo: the relay's */
 	"fib daddr type local jump ports\n"
 	"}\n"
 	"chain postrouting {\n"
@@ -199,6 +200,12 @@ void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, c
 	element(f, out, verb, "bridge", "ports", "\"%s\"", x->port);
 }
 
+/* By number: names are looked up in a file of the host's, which it may not have. */
+static unsigned protocol(const char *name)
+{
+	return strcmp(name, "udp") == 0 ? 17 : strcmp(name, "sctp") == 0 ? 132 : 6;
+}
+
 void fw_link(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_link *l)
 {
 	static const char *const families[] = { "inet", "bridge" };
@@ -207,7 +214,8 @@ void fw_link(const struct firewall *f, struct str *out, enum fw_verb verb, const
 	ip_format(l->from, from);
 	ip_format(l->to, to);
 	for (size_t i = 0; i < array_len(families); i++)
-		element(f, out, verb, families[i], "links4", "%s . %s . %s . %u", from, to, l->proto, l->port);
+		element(f, out, verb, families[i], "links4", "%s . %s . %u . %u", from, to, protocol(l->proto),
+			l->port);
 }
 
 void fw_port(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_port *p)
@@ -222,8 +230,8 @@ void fw_port(const struct firewall *f, struct str *out, enum fw_verb verb, const
 	snprintf(set, sizeof(set), "%s%d", any ? "any" : "addr", p->host->family == AF_INET6 ? 6 : 4);
 	if (verb == FW_ADD)
 		snprintf(target, sizeof(target), " : %s . %u", to, p->to_port);
-	element(f, out, verb, "inet", set, "%s%s%s . %u%s", p->proto, any ? "" : " . ", any ? "" : host, p->host_port,
-		target);
+	element(f, out, verb, "inet", set, "%u%s%s . %u%s", protocol(p->proto), any ? "" : " . ", any ? "" : host,
+		p->host_port, target);
 }
 
 void fw_remove(const struct firewall *f, struct str *out)

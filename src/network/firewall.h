@@ -42,7 +42,7 @@ struct fw_link {
 };
 
 struct fw_port {
-	const char *proto;          /* "tcp" or "udp" */
+	const char *proto;          /* "tcp", "udp" or "sctp" */
 	const struct ip_addr *host; /* all zero = every address of that family */
 	unsigned short host_port;
 	const struct ip_addr *to;

@@ -195,8 +195,8 @@ static void test_firewall(void **state)
 	fw_port(f, &out, FW_ADD, &p);
 	p.host = &local;
 	fw_port(f, &out, FW_DELETE, &p);
-	assert_string_equal(out.s, "add element inet silo-x any4 { tcp . 8080 : 10.0.0.2 . 80 }\n"
-				   "delete element inet silo-x addr4 { tcp . 127.0.0.1 . 8080 }\n");
+	assert_string_equal(out.s, "add element inet silo-x any4 { 6 . 8080 : 10.0.0.2 . 80 }\n"
+				   "delete element inet silo-x addr4 { 6 . 127.0.0.1 . 8080 }\n");
 	str_fini(&out);
 	str_init(&out, FIREWALL_TEXT_MAX);
 	fw_create(f, &out);
