@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ping as Windows has it: Wine's knows no -t, no IPv6 and no statistics at Ctrl-C. */
-#include <windows.h>
-#include <winsock2.h>
+/* In this order: the second and third depend on the first. */
 #include <ws2tcpip.h>
 
-#include <icmpapi.h>
 #include <iphlpapi.h>
+
+#include <icmpapi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
