@@ -112,16 +112,17 @@ static const struct {
 	{ "ReadonlyPaths", "a list of read-only paths" },
 };
 
-/* Options with a closed set of values. */
+/* Options with a closed set of values; joins: or "container:X". */
 static const struct {
-	const char *key, *option;
-	const char *values[6];
+	const char *key, *option, *what;
+	bool joins;
+	const char *values[5];
 } choices[] = {
-	{ "IpcMode", "ipc", { "private", "shareable", "none", "host" } },
-	{ "PidMode", "pid", { "", "private", "host" } },
-	{ "UTSMode", "uts", { "", "private", "host" } },
-	{ "UsernsMode", "userns", { "", "host" } },
-	{ "CgroupnsMode", "cgroupns", { "private", "host" } },
+	{ "IpcMode", "ipc", "IPC", true, { "private", "shareable", "none", "host" } },
+	{ "PidMode", "pid", "PID", true, { "", "private", "host" } },
+	{ "UTSMode", "uts", "UTS", false, { "", "private", "host" } },
+	{ "UsernsMode", "userns", "userns", false, { "", "host" } },
+	{ "CgroupnsMode", "cgroupns", "cgroup namespace", false, { "private", "host" } },
 };
 
 /* What belongs to the host's kernel, or to another one: a container in a VM can't have it. */
@@ -143,13 +144,12 @@ static int check_choices(const json_t *host, struct err *e)
 {
 	for (size_t i = 0; i < array_len(choices); i++) {
 		const char *value = json_str(host, choices[i].key, "");
-		bool known = false;
+		bool known = choices[i].joins && str_starts(value, "container:") && value[strlen("container:")];
 
 		for (size_t k = 0; k < array_len(choices[i].values) && choices[i].values[k]; k++)
 			known |= strcmp(value, choices[i].values[k]) == 0;
 		if (!known)
-			return err_set(e, ERR_UNSUPPORTED, 0, "--%s=%s is not supported yet by Silo", choices[i].option,
-				       value);
+			return err_set(e, ERR_INVALID, 0, "invalid %s mode: %s", choices[i].what, value);
 	}
 	return 0;
 }

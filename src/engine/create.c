@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "engine/body.h"
 #include "engine/mount_points.h"
+#include "engine/namespaces.h"
 #include "engine/networking.h"
 #include "engine/spec.h"
 #include "engine/state.h"
@@ -200,7 +201,8 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||
 	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 ||
-	    mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 || ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
+	    namespaces_check(g, c->host, e) < 0 || mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 ||
+	    ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);
 	c->removing = true; /* nobody may touch it until its files and record are there */

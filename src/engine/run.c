@@ -11,8 +11,10 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/step.h"
+#include "base/str.h"
 #include "engine/health.h"
 #include "engine/mount_points.h"
+#include "engine/namespaces.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
 #include "monitor/client.h"
@@ -24,6 +26,7 @@ struct run {
 	struct container *c;
 	char *dir; /* the bundle */
 	struct net_setup net;
+	struct joined joined;
 	bool parking; /* only prepared */
 	int pidfd, watch;
 	json_t *started;
@@ -59,7 +62,12 @@ static int run_bundle(void *arg, struct err *e)
 
 	if (unlink(old_exit) < 0 && errno != ENOENT)
 		return err_set(e, ERR_SYSTEM, errno, "remove %s", old_exit);
-	return mounts_activate(r->g, r->c, e) < 0 ? -1 : files_bundle(r->g, r->c, &r->net, e);
+	if (mounts_activate(r->g, r->c, e) < 0 || files_bundle(r->g, r->c, &r->net, e) < 0)
+		return -1;
+	if (namespaces_join(r->g, r->c, &r->joined, e) == 0)
+		return 0;
+	r->told = *e;
+	return -1;
 }
 
 /* A hyperv container takes the machine that waits, if there is one. */
@@ -237,6 +245,7 @@ static void run_fini(struct run *r)
 	json_decref(r->started);
 	json_decref(r->net.guest);
 	close_fd(&r->net.fd);
+	namespaces_close(&r->joined);
 	free(r->dir);
 }
 
@@ -301,8 +310,12 @@ void run_park(struct engine *g, struct container *c)
 {
 	struct err e = { 0 };
 	struct run r;
+	autojson *host = record_host(c);
 	bool wanted;
 
+	/* Who it shares with may be another run of that container by then. */
+	if (namespaces_wanted(host) || str_starts(json_str(host, "NetworkMode", ""), "container:"))
+		return;
 	pthread_mutex_lock(&c->lock);
 	wanted = c->state == LIFE_CREATED && !c->removing && !c->removed && !c->monitor_alive && !g->closing;
 	pthread_mutex_unlock(&c->lock);
