@@ -101,7 +101,6 @@ int body_check_config(const json_t *config, struct err *e)
 static const struct {
 	const char *key, *what;
 } refused[] = {
-	{ "Links", "links (--link)" },
 	{ "StorageOpt", "storage options (--storage-opt)" },
 	{ "CgroupParent", "a parent cgroup (--cgroup-parent)" },
 	{ "Cgroup", "sharing a cgroup" },

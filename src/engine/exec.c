@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/links.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "monitor/client.h"
@@ -152,7 +153,7 @@ static void exec_failed(struct container *c, struct exec *x, struct err *e)
 		strcat(e->msg, ": unknown");
 }
 
-static json_t *exec_process(struct container *c, struct exec *x, struct err *e)
+static json_t *exec_process(struct engine *g, struct container *c, struct exec *x, struct err *e)
 {
 	autojson *config = record_config(c);
 	autojson *host = record_host(c);
@@ -163,6 +164,9 @@ static json_t *exec_process(struct container *c, struct exec *x, struct err *e)
 				 .host = host,
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 
+	autojson *links = links_env(g, c);
+
+	in.links = links;
 	container_hostname(c, config, name);
 	return spec_exec_process(&in, x->body, e);
 }
@@ -189,7 +193,7 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 	if (!x || check_running(c, c->id, DO_EXEC, e) < 0 || claim(c, x, e) < 0)
 		return -1;
 	autofree char *dir = path_run(g, c->id, NULL);
-	autojson *process = exec_process(c, x, e);
+	autojson *process = exec_process(g, c, x, e);
 	struct monitor_streams s = { .in = json_bool(x->body, "AttachStdin", false),
 				     .out = json_bool(x->body, "AttachStdout", false),
 				     .err = json_bool(x->body, "AttachStderr", false),

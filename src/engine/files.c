@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/links.h"
 #include "engine/networking.h"
 #include "engine/seccomp.h"
 #include "engine/spec.h"
@@ -52,7 +53,8 @@ static int write_data(struct engine *g, struct container *c, const char *name, c
 	return 0;
 }
 
-static int write_hosts(struct engine *g, struct container *c, const json_t *own, const char *gateway, struct err *e)
+static int write_hosts(struct engine *g, struct container *c, const json_t *own, const json_t *lines,
+		       const char *gateway, struct err *e)
 {
 	autojson *host = record_host(c);
 	autojson *config = record_config(c);
@@ -72,6 +74,8 @@ static int write_hosts(struct engine *g, struct container *c, const json_t *own,
 		if (*address)
 			str_printf(&text, "%s\t%.*s\n", address, (int)(colon - line), line);
 	}
+	json_array_foreach((json_t *)(uintptr_t)lines, i, entry)
+		str_printf(&text, "%s\n", json_string_value(entry));
 	container_hostname(c, config, name);
 	json_array_foreach((json_t *)(uintptr_t)own, i, entry)
 		str_printf(&text, "%s\t%s%s%s%s%s\n", json_string_value(entry), name, *domain ? "." : "", domain,
@@ -163,7 +167,7 @@ int files_create(struct engine *g, struct container *c, struct err *e)
 	snprintf(line, sizeof(line), "%s\n", name);
 	if (mkdir(dir, 0710) < 0)
 		return err_set(e, ERR_SYSTEM, errno, "create %s", dir);
-	if (write_hosts(g, c, NULL, "", e) < 0 || write_data(g, c, "hostname", line, e) < 0 ||
+	if (write_hosts(g, c, NULL, NULL, "", e) < 0 || write_data(g, c, "hostname", line, e) < 0 ||
 	    write_resolv(g, c, false, e) < 0)
 		return -1;
 	return make_writable(g, c, e);
@@ -310,9 +314,10 @@ static void join_network(json_t *spec, int fd)
 	}
 }
 
-int files_names(struct engine *g, struct container *c, const json_t *own, bool dns, const char *gateway, struct err *e)
+int files_names(struct engine *g, struct container *c, const json_t *own, const json_t *lines, bool dns,
+		const char *gateway, struct err *e)
 {
-	return write_hosts(g, c, own, gateway, e) < 0 ? -1 : write_resolv(g, c, dns, e);
+	return write_hosts(g, c, own, lines, gateway, e) < 0 ? -1 : write_resolv(g, c, dns, e);
 }
 
 int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e)
@@ -335,6 +340,9 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 		json_object_set(silo, "network", net->guest);
 	}
 	container_hostname(c, config, name);
+	autojson *links = links_env(g, c);
+
+	in.links = links;
 	autojson *spec = spec_make(&in, e);
 
 	if (!spec || io_mkdir_all(dir, 0700, e) < 0)

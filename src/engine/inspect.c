@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "engine/create.h"
 #include "engine/health.h"
+#include "engine/links.h"
 #include "engine/mount_points.h"
 #include "engine/spec.h"
 
@@ -142,6 +143,10 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 	json_object_set_new(out, "ProcessLabel", json_string(""));
 	json_object_set_new(out, "AppArmorProfile", json_string(""));
 	json_object_set_new(out, "HostConfig", shown_host(host));
+	autojson *links = links_shown(g, c);
+
+	if (links)
+		json_object_set(json_object_get(out, "HostConfig"), "Links", links);
 	json_object_set_new(out, "GraphDriver", graph_driver(g, c));
 	json_object_set_new(out, "Mounts", inspect_mounts(host));
 	json_object_set(out, "Config", config);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/links.h"
 #include "engine/networking.h"
 
 /* EndpointSettings in canonical form: new, or NULL. */
@@ -25,16 +26,17 @@ json_t *settings_canonical(const json_t *settings, struct err *e)
 	    json_get_int(settings, "GwPriority", 0, &priority, e) < 0 ||
 	    json_get_str(ipam, "IPv4Address", "", &v4, e) < 0 || json_get_str(ipam, "IPv6Address", "", &v6, e) < 0)
 		return NULL;
-	if (json_array_size(links) > 0 || json_object_size(options) > 0) {
-		err_set(e, ERR_UNSUPPORTED, 0, "%s of an endpoint: not supported yet by Silo",
-			json_array_size(links) ? "links (--link)" : "driver options");
+	if (json_object_size(options) > 0) {
+		err_set(e, ERR_UNSUPPORTED, 0, "driver options of an endpoint: not supported yet by Silo");
 		return NULL;
 	}
+	if (links_are_valid(links, e) < 0)
+		return NULL;
 	if (*mac && mac_parse(mac, bytes) < 0) {
 		err_set(e, ERR_INVALID, 0, "invalid MAC address: %s", mac);
 		return NULL;
 	}
-	return json_pack("{s:O?, s:o, s:s, s:n, s:I}", "IPAMConfig", ipam, "Aliases",
+	return json_pack("{s:O?, s:O?, s:o, s:s, s:n, s:I}", "IPAMConfig", ipam, "Links", links, "Aliases",
 			 aliases ? json_deep_copy(aliases) : json_array(), "MacAddress", mac, "DriverOpts",
 			 "GwPriority", (json_int_t)priority);
 }
@@ -127,9 +129,10 @@ int net_create(struct engine *g, struct container *c, const json_t *body, struct
 		snprintf(b->id, sizeof(b->id), "%s", c->id);
 		b->hyperv = strcmp(c->isolation, "hyperv") == 0;
 		b->config = json_incref(config);
+		b->links = json_object();
 		b->next = w->boxes;
 		w->boxes = b;
-		rc = box_save(w, b, e);
+		rc = links_create(w, b, c, e) < 0 ? -1 : box_save(w, b, e);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return rc;
@@ -149,8 +152,7 @@ void net_forget(struct engine *g, const char *id)
 		box_release(w, b);
 		if (db_exec(g->db, NULL, "DELETE FROM endpoints WHERE container = ?", "s", id) < 0)
 			log_warn("forget the networks of %.12s", id);
-		json_decref(b->config);
-		free(b);
+		box_free(b);
 	}
 	pthread_mutex_unlock(&w->lock);
 }

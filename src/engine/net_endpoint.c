@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "engine/links.h"
 #include "engine/networking.h"
 #include "network/netns.h"
 #include "network/tap.h"
@@ -43,8 +44,8 @@ int box_save(struct networking *w, const struct net_box *b, struct err *e)
 		json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "proto", p->proto, "port", p->port,
 						       "host_port", p->host_port, "host", host));
 	}
-	autojson *doc = json_pack("{s:b, s:O, s:O, s:O}", "hyperv", b->hyperv, "config", b->config, "endpoints",
-				  endpoints, "ports", ports);
+	autojson *doc = json_pack("{s:b, s:O, s:O?, s:O, s:O}", "hyperv", b->hyperv, "config", b->config, "links",
+				  b->links, "endpoints", endpoints, "ports", ports);
 	autofree char *text = json_text(doc);
 
 	return db_exec(w->g->db, e, "INSERT OR REPLACE INTO endpoints (container, doc) VALUES (?, ?)", "ss", b->id,
@@ -69,6 +70,7 @@ void box_filter(struct networking *w, struct net_box *b, enum fw_verb verb, stru
 	for (const struct endpoint *x = b->endpoints; x; x = x->next)
 		filter_endpoint(w, x, verb, out);
 	ports_filter(w, b, verb, out);
+	links_filter(w, b, verb, out);
 }
 
 static int apply_box(struct networking *w, struct net_box *b, enum fw_verb verb, struct err *e)
@@ -296,10 +298,12 @@ static int start_box(struct networking *w, struct net_box *b, struct container *
 {
 	autojson *host = record_host(c);
 
-	if (add_endpoints(w, b, json_str(host, "NetworkMode", ""), e) < 0 || names_write(w, b, c, e) < 0)
+	if (links_check(w, b, c, e) < 0 || add_endpoints(w, b, json_str(host, "NetworkMode", ""), e) < 0 ||
+	    names_write(w, b, c, e) < 0)
 		return -1;
 	if (!b->endpoints)
 		return 0;
+	links_compute(w, b);
 	/* The rules are there before the first packet can be. */
 	if (apply_box(w, b, FW_ADD, e) < 0)
 		return -1;
@@ -371,8 +375,10 @@ void net_started(struct engine *g, struct container *c)
 	b = box_find(w, c->id);
 	for (struct endpoint *x = b ? b->endpoints : NULL; x; x = x->next)
 		network_event(w, x->n, "connect", c->id);
-	if (b)
+	if (b) {
 		b->told = true;
+		links_child_started(w, b);
+	}
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -513,6 +519,7 @@ json_t *endpoint_settings(const struct net_box *b, const char *network, const st
 {
 	const json_t *settings = json_object_get(b->config, network);
 	json_t *aliases = json_object_get(settings, "Aliases"), *ipam = json_object_get(settings, "IPAMConfig");
+	json_t *links = json_object_get(settings, "Links");
 	char mac[MAC_TEXT_MAX] = "", v4[IP_TEXT_MAX] = "", v6[IP_TEXT_MAX] = "", gw4[IP_TEXT_MAX] = "",
 	     gw6[IP_TEXT_MAX] = "";
 	struct networking *mutable_w = (struct networking *)(uintptr_t)w;
@@ -532,8 +539,8 @@ json_t *endpoint_settings(const struct net_box *b, const char *network, const st
 	} else {
 		snprintf(mac, sizeof(mac), "%s", json_str(settings, "MacAddress", ""));
 	}
-	return json_pack("{s:O?, s:n, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig",
-			 ipam, "Links", "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac,
+	return json_pack("{s:O?, s:O?, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig",
+			 ipam, "Links", links, "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac,
 			 "NetworkID", n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4, "IPAddress", v4,
 			 "IPPrefixLen", x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6,
 			 "GlobalIPv6Address", v6, "GlobalIPv6PrefixLen", x && *v6 ? (int)n->nets[NET_V6].prefix : 0,

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/links.h"
 #include "engine/networking.h"
 #include "network/netns.h"
 
@@ -60,7 +61,9 @@ int names_write(struct networking *w, struct net_box *b, struct container *c, st
 		bridge = b->endpoints->n;
 	if (bridge)
 		ip_format(&bridge->nets[NET_V4].a, gateway);
-	return files_names(w->g, c, own, names_wanted(b), gateway, e);
+	autojson *links = links_hosts(w, b);
+
+	return files_names(w->g, c, own, links, names_wanted(b), gateway, e);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------------- */
@@ -138,6 +141,24 @@ static bool look_up_in(struct networking *w, const struct network *n, const char
 			add_addresses(x, r);
 			found = true;
 		}
+	}
+	return found;
+}
+
+/* A name that only this container knows another one by. */
+static bool look_up_link(struct networking *w, const struct net_box *asker, const struct network *n, const char *name,
+			 struct dns_records *r)
+{
+	json_t *list = json_object_get(json_object_get(asker->config, n->name), "Links"), *entry;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach(list, i, entry) {
+		autofree char *other = NULL;
+		autofree char *alias = NULL;
+
+		if (link_parse(json_string_value(entry), &other, &alias, NULL) == 0 && strcasecmp(alias, name) == 0)
+			found |= look_up_in(w, n, other, r);
 	}
 	return found;
 }
@@ -223,9 +244,11 @@ void names_ask(void *arg, const char *key, const struct ip_addr *from, const str
 	if (!asker)
 		v->rcode = DNS_REFUSED;
 	for (const struct endpoint *x = asker ? asker->endpoints : NULL; x && !v->known; x = x->next) {
-		if (network_is_user_defined(x->n))
-			v->known = reverse ? look_up_reverse(w, x->n, &reversed, &v->records)
-					   : look_up_in(w, x->n, q->name, &v->records);
+		if (!network_is_user_defined(x->n))
+			continue;
+		v->known = reverse ? look_up_reverse(w, x->n, &reversed, &v->records)
+				   : look_up_link(w, asker, x->n, q->name, &v->records) ||
+					     look_up_in(w, x->n, q->name, &v->records);
 	}
 	if (asker && !v->known)
 		set_upstreams(w, asker, v);

@@ -67,6 +67,8 @@ struct net_box {
 	char id[ENGINE_ID_MAX];
 	bool hyperv;
 	json_t *config;             /* {network name: canonical EndpointSettings} */
+	json_t *links;              /* on the default bridge: {alias: container id} */
+	json_t *link_rules;         /* what that opens in a closed network (links.c); NULL = nothing */
 	struct endpoint *endpoints; /* the first is the one with the default route */
 	struct port_binding *ports;
 	bool filtered; /* endpoints and ports are in the packet filter */
@@ -98,6 +100,7 @@ bool network_has_devices(const struct network *n); /* neither host nor none */
 int network_up(struct networking *w, struct network *n, struct err *e) must_check;
 void network_down(struct networking *w, struct network *n);
 struct net_box *box_find(struct networking *w, const char *id);
+void box_free(struct net_box *b);
 /* A name server for the virtual machines of a network. */
 int network_serve_names(struct networking *w, struct network *n, struct err *e) must_check;
 void network_event(struct networking *w, const struct network *n, const char *action, const char *container);
@@ -178,7 +181,7 @@ dns_ask_fn names_ask;
 int names_start(struct networking *w, struct err *e) must_check;         /* lock held */
 bool names_wanted(const struct net_box *b);                              /* lock held */
 int names_serve(struct networking *w, struct net_box *b, int ns, struct err *e) must_check; /* lock held */
-/* hosts and resolv.conf of a container with these endpoints. lock held */
+/* /etc/hosts and resolv.conf of a container with these endpoints. lock held */
 int names_write(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/links.h"
 #include "engine/networking.h"
 #include "network/netns.h"
 
@@ -352,6 +353,14 @@ void network_event(struct networking *w, const struct network *n, const char *ac
 
 /* --- open, recover, close -------------------------------------------------------------------------------------------------- */
 
+void box_free(struct net_box *b)
+{
+	json_decref(b->config);
+	json_decref(b->links);
+	json_decref(b->link_rules);
+	free(b);
+}
+
 struct net_box *box_find(struct networking *w, const char *id)
 {
 	struct net_box *b;
@@ -425,6 +434,7 @@ static int load_all(struct networking *w, struct err *e)
 		snprintf(b->id, sizeof(b->id), "%s", json_str(row, "container", ""));
 		b->hyperv = json_bool(doc, "hyperv", false);
 		b->config = json_incref(json_object_get(doc, "config"));
+		b->links = json_incref(json_object_get(doc, "links"));
 		load_endpoints(w, b, doc);
 		b->told = b->endpoints != NULL;
 		b->next = w->boxes;
@@ -475,8 +485,7 @@ static void forget_records(struct networking *w)
 		box_release(w, b);
 		if (db_exec(w->g->db, NULL, "DELETE FROM endpoints WHERE container = ?", "s", b->id) < 0)
 			log_warn("forget the networks of %.12s", b->id);
-		json_decref(b->config);
-		free(b);
+		box_free(b);
 	}
 }
 
@@ -502,6 +511,7 @@ static int recover_box(struct networking *w, struct net_box *b, pid_t pid, struc
 			return -1;
 	}
 	b->filtered = true;
+	links_compute(w, b);
 	ports_reserve_again(w, b);
 	if (b->hyperv || !names_wanted(b))
 		return 0;
@@ -582,8 +592,7 @@ void networking_close(struct engine *g)
 			b->endpoints = x->next;
 			endpoint_free(x);
 		}
-		json_decref(b->config);
-		free(b);
+		box_free(b);
 	}
 	while ((n = w->networks)) {
 		w->networks = n->next;

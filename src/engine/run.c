@@ -313,8 +313,9 @@ void run_park(struct engine *g, struct container *c)
 	autojson *host = record_host(c);
 	bool wanted;
 
-	/* Who it shares with may be another run of that container by then. */
-	if (namespaces_wanted(host) || str_starts(json_str(host, "NetworkMode", ""), "container:"))
+	/* Who it shares with, or is linked to, may be another run of that container by then. */
+	if (namespaces_wanted(host) || json_array_size(json_object_get(host, "Links")) > 0 ||
+	    str_starts(json_str(host, "NetworkMode", ""), "container:"))
 		return;
 	pthread_mutex_lock(&c->lock);
 	wanted = c->state == LIFE_CREATED && !c->removing && !c->removed && !c->monitor_alive && !g->closing;

@@ -57,7 +57,8 @@ json_t *spec_args(const json_t *config, struct err *e)
 	return NULL;
 }
 
-/* PATH, HOSTNAME and, with a tty, TERM come first; what image and user say follows and wins ("NAME" alone removes). */
+/* PATH, HOSTNAME, with a tty TERM, and what links give come first; what image and user say follows and wins ("NAME" alone
+ * removes). */
 static json_t *make_env(const struct spec_input *in, bool tty, const json_t *more)
 {
 	const json_t *lists[] = { json_object_get(in->config, "Env"), more };
@@ -68,6 +69,7 @@ static json_t *make_env(const struct spec_input *in, bool tty, const json_t *mor
 	json_array_append_new(env, json_sprintf("HOSTNAME=%s", in->hostname));
 	if (tty)
 		json_array_append_new(env, json_string("TERM=xterm"));
+	json_array_extend(env, (json_t *)(uintptr_t)in->links);
 	for (size_t l = 0; l < array_len(lists); l++) {
 		json_array_foreach((json_t *)(uintptr_t)lists[l], i, entry) {
 			const char *text = json_string_value(entry);

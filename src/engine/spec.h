@@ -13,6 +13,7 @@ struct spec_input {
 	const char *id;
 	const char *hostname;
 	const json_t *config, *host; /* canonical (body.h) */
+	const json_t *links;         /* variables of linked containers, or NULL */
 	bool hyperv;
 };
 

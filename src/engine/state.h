@@ -26,6 +26,7 @@ struct engine {
 	char id[40];    /* GET /info */
 	struct db *db;
 	struct image_store *images;
+	struct registry *registry;
 	struct volume_store *volumes;
 	struct events *events;
 	struct watcher *watcher;
@@ -71,10 +72,11 @@ struct net_setup {
 };
 /* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */
 int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e) must_check;
-/* hosts and resolv.conf. own: a line of /etc/hosts for each text "ADDRESS"; dns: the embedded server is asked.
+/* hosts and resolv.conf. own: a line of /etc/hosts for each text "ADDRESS"; lines: more of them; dns: the embedded
+ * server is asked.
  * gateway: for --add-host NAME:host-gateway, or "". The files are written in place: a running container sees it. */
-int files_names(struct engine *g, struct container *c, const json_t *own, bool dns, const char *gateway,
-		struct err *e) must_check;
+int files_names(struct engine *g, struct container *c, const json_t *own, const json_t *lines, bool dns,
+		const char *gateway, struct err *e) must_check;
 /* With --init the program of an OCI document is an argument of the small init. */
 void files_add_init(json_t *spec);
 /* hostname as the container sees it: Config.Hostname or the short id. */
