@@ -35,6 +35,49 @@ static bool too_deep(const char *text, size_t n)
 	return false;
 }
 
+static bool too_wide(const char *digits, size_t n)
+{
+	return n > 19 || (n == 19 && memcmp(digits, "9223372036854775807", 19) > 0);
+}
+
+/*
+ * Numbers beyond 63 bits (2^64 - 1 is a usual way to say "unlimited") are errors to jansson, where other languages take
+ * them: they are made reals. Returns the text with ".0" behind every such integer.
+ */
+static char *widen_integers(const char *text, size_t n, size_t *n_out)
+{
+	char *out = xmalloc(n + n / 8 + 3), *to = out;
+	bool in_string = false;
+
+	for (size_t i = 0; i < n;) {
+		size_t digits = 0;
+
+		while (!in_string && i + digits < n && text[i + digits] >= '0' && text[i + digits] <= '9')
+			digits++;
+		if (digits) {
+			bool after_point = i && (strchr(".eE+", text[i - 1]) ||
+						 (i > 1 && text[i - 1] == '-' && strchr("eE", text[i - 2])));
+			bool before_point = i + digits < n && strchr(".eE", text[i + digits]);
+
+			memcpy(to, text + i, digits);
+			to += digits;
+			i += digits;
+			if (too_wide(text + i - digits, digits) && !after_point && !before_point) {
+				memcpy(to, ".0", 2);
+				to += 2;
+			}
+			continue;
+		}
+		if (in_string && text[i] == '\\' && i + 1 < n)
+			*to++ = text[i++];
+		else if (text[i] == '"')
+			in_string = !in_string;
+		*to++ = text[i++];
+	}
+	*n_out = (size_t)(to - out);
+	return out;
+}
+
 json_t *json_parse(const char *text, size_t n, const char *what, struct err *e)
 {
 	json_error_t je;
@@ -45,6 +88,12 @@ json_t *json_parse(const char *text, size_t n, const char *what, struct err *e)
 	}
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
 
+	if (!j && json_error_code(&je) == json_error_numeric_overflow) {
+		size_t n_wide;
+		autofree char *wide = widen_integers(text, n, &n_wide);
+
+		j = json_loadb(wide, n_wide, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+	}
 	if (!j)
 		err_set(e, ERR_INVALID, 0, "%s: invalid JSON at line %d column %d: %s", what, je.line, je.column,
 			je.text);

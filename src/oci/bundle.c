@@ -115,7 +115,12 @@ static int read_seccomp(struct bundle *b, const char *path, struct err *e)
 static int parse_seccomp(struct bundle *b, struct err *e)
 {
 	const char *path, *data;
+	int64_t flags;
 
+	if (read_int(b->silo, "seccomp_flags", 0, 0, UINT32_MAX, &flags, e) ||
+	    json_get_bool(b->silo, "seccomp_asks", false, &b->seccomp_asks, e))
+		return -1;
+	b->seccomp_flags = (unsigned)flags;
 	if (json_get_str(b->silo, "seccomp", NULL, &path, e) || json_get_str(b->silo, "seccomp_data", NULL, &data, e))
 		return -1;
 	if (!path && !data)
@@ -141,6 +146,7 @@ static int parse(struct bundle *b, struct err *e)
 	strcpy(b->id, id);
 	b->files = xcalloc(read_count(b->silo, "files") + 1, sizeof(*b->files));
 	if (parse_rootfs(b, e) || read_each(b->silo, "files", parse_file, b, e) ||
+	    json_get_bool(b->silo, "files_only", false, &b->files_only, e) ||
 	    json_get_str(b->silo, "init", NULL, &b->init_path, e) || parse_seccomp(b, e))
 		return err_prefix(e, "silo.json");
 	if (b->init_path && !*b->init_path)

@@ -44,9 +44,12 @@ struct bundle {
 	struct rootfs rootfs;
 	struct bundle_file *files;
 	size_t n_files;
+	bool files_only;         /* prepared for work on its files (isolation/process/files.h), never to be started */
 	const char *init_path;   /* binary to bind at /sbin/docker-init (--init), or NULL */
 	unsigned char *seccomp;  /* compiled classic BPF: array of struct sock_filter, or NULL = no filter */
 	size_t seccomp_bytes;
+	unsigned seccomp_flags;  /* SECCOMP_FILTER_FLAG_* */
+	bool seccomp_asks;       /* the filter has SECCOMP_RET_USER_NOTIF: there is a listener */
 };
 
 /* Read and check both files. NULL with ERR_INVALID naming the key. */

@@ -137,7 +137,10 @@ static int parse_fields(const json_t *j, struct oci_process *p, struct err *e)
 	    json_get_str(j, "cwd", "/", &p->cwd, e) || json_get_bool(j, "noNewPrivileges", false, &p->no_new_privs, e))
 		return -1;
 	p->rlimits = xcalloc(read_count(j, "rlimits") + 1, sizeof(*p->rlimits));
-	if (read_each(j, "rlimits", parse_rlimit, p, e) || read_int(j, "oomScoreAdj", 0, -1000, 1000, &adj, e))
+	if (read_each(j, "rlimits", parse_rlimit, p, e) || read_int(j, "oomScoreAdj", 0, -1000, 1000, &adj, e) ||
+	    oci_scheduling_parse(j, &p->scheduling, e) ||
+	    json_get_str(j, "apparmorProfile", NULL, &p->apparmor_profile, e) ||
+	    json_get_str(j, "selinuxLabel", NULL, &p->selinux_label, e))
 		return -1;
 	p->oom_score_adj = (int)adj;
 	p->has_oom_score_adj = json_member(j, "oomScoreAdj");

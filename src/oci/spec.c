@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "oci/spec.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 
 #include "base/json.h"
 #include "base/own.h"
@@ -17,13 +19,12 @@ static int parse_mount(const json_t *j, void *arg, struct err *e)
 
 	if (json_get_str(j, "destination", "", &m->destination, e) || json_get_str(j, "type", NULL, &m->type, e) ||
 	    json_get_str(j, "source", NULL, &m->source, e) || json_get_str(j, "subpath", NULL, &m->subpath, e) ||
+	    json_get_str(j, "namespace", NULL, &m->mount_ns, e) ||
 	    read_strings(j, "options", &m->options, &m->n_options, e))
 		return -1;
 	if (m->destination[0] != '/')
 		return err_set(e, ERR_INVALID, 0, "destination: \"%s\" is not an absolute path", m->destination);
-	if (json_member(j, "uidMappings") || json_member(j, "gidMappings"))
-		return err_set(e, ERR_UNSUPPORTED, 0, "uidMappings: id-mapped mounts are not supported");
-	return 0;
+	return oci_id_maps_parse(j, "uidMappings", "gidMappings", &m->maps, e);
 }
 
 static int parse_namespace(const json_t *j, void *arg, struct err *e)
@@ -39,8 +40,6 @@ static int parse_namespace(const json_t *j, void *arg, struct err *e)
 	n->flag = ns_flag(type);
 	if (!n->flag)
 		return err_set(e, ERR_INVALID, 0, "type: unknown namespace \"%s\"", type);
-	if (!strcmp(type, "user") || !strcmp(type, "time"))
-		return err_set(e, ERR_UNSUPPORTED, 0, "type: namespace \"%s\" is not supported", type);
 	if (oci_spec_namespace(s, n->flag))
 		return err_set(e, ERR_INVALID, 0, "type: \"%s\" is given twice", type);
 	s->n_namespaces++;
@@ -122,6 +121,95 @@ static int parse_linux_lists(const json_t *j, struct oci_spec *s, struct err *e)
 	return 0;
 }
 
+static int parse_time_offset(const json_t *offsets, const char *clock, struct oci_spec *s, struct err *e)
+{
+	struct oci_time_offset *o = &s->time_offsets[s->n_time_offsets];
+	json_t *j;
+
+	if (json_get_object(offsets, clock, &j, e))
+		return -1;
+	if (!j)
+		return 0;
+	if (json_get_int(j, "secs", 0, &o->seconds, e) || read_int(j, "nanosecs", 0, 0, 999999999, &o->nanoseconds, e))
+		return err_prefix(e, "%s", clock);
+	o->clock = clock;
+	s->n_time_offsets++;
+	return 0;
+}
+
+static int parse_time_offsets(const json_t *linux_obj, struct oci_spec *s, struct err *e)
+{
+	const struct oci_namespace *time_ns = oci_spec_namespace(s, ns_flag("time"));
+	json_t *j;
+
+	if (json_get_object(linux_obj, "timeOffsets", &j, e))
+		return -1;
+	if (parse_time_offset(j, "monotonic", s, e) || parse_time_offset(j, "boottime", s, e))
+		return err_prefix(e, "timeOffsets");
+	if (s->n_time_offsets && (!time_ns || time_ns->path))
+		return err_set(e, ERR_INVALID, 0, "timeOffsets: need a new time namespace");
+	return 0;
+}
+
+static int parse_personality(const json_t *linux_obj, struct oci_spec *s, struct err *e)
+{
+	const char *domain;
+	json_t *j, *flags;
+
+	if (json_get_object(linux_obj, "personality", &j, e) || json_get_str(j, "domain", "", &domain, e) ||
+	    json_get_array(j, "flags", &flags, e))
+		return -1;
+	if (!j)
+		return 0;
+	s->has_personality = true;
+	s->personality = !strcmp(domain, "LINUX32") ? PER_LINUX32 : PER_LINUX;
+	if (strcmp(domain, "LINUX") != 0 && strcmp(domain, "LINUX32") != 0)
+		return err_set(e, ERR_INVALID, 0, "personality.domain: \"%s\" is neither LINUX nor LINUX32", domain);
+	if (json_array_size(flags))
+		return err_set(e, ERR_UNSUPPORTED, 0, "personality.flags: the specification knows none");
+	return 0;
+}
+
+/* Ids need somebody to be mapped for, and a new user namespace needs them. */
+static int check_maps(const struct oci_spec *s, struct err *e)
+{
+	const struct oci_namespace *user = oci_spec_namespace(s, CLONE_NEWUSER);
+	bool has_new = user && !user->path;
+
+	if (has_new && (!s->maps.n_uids || !s->maps.n_gids))
+		return err_set(e, ERR_INVALID, 0, "%s: a new user namespace needs it",
+			       s->maps.n_uids ? "gidMappings" : "uidMappings");
+	if (!user && (s->maps.n_uids || s->maps.n_gids))
+		return err_set(e, ERR_INVALID, 0, "uidMappings: there is no user namespace");
+	return 0;
+}
+
+/* What the kernel or Silo can't do is said, not forgotten. */
+static int check_refused(const json_t *linux_obj, struct err *e)
+{
+	static const struct {
+		const char *key, *why;
+	} refused[] = {
+		{ "intelRdt", "Intel RDT is not supported" },
+		{ "memoryPolicy", "is not supported" },
+		{ "netDevices", "is not supported" },
+	};
+
+	for (size_t i = 0; i < array_len(refused); i++) {
+		if (json_member(linux_obj, refused[i].key))
+			return err_set(e, ERR_UNSUPPORTED, 0, "%s: %s", refused[i].key, refused[i].why);
+	}
+	return 0;
+}
+
+static int parse_linux_extras(const json_t *j, struct oci_spec *s, struct err *e)
+{
+	if (check_refused(j, e) || oci_id_maps_parse(j, "uidMappings", "gidMappings", &s->maps, e) ||
+	    check_maps(s, e) || parse_time_offsets(j, s, e) || parse_personality(j, s, e))
+		return -1;
+	return 0;
+}
+
 static int parse_linux(const json_t *config, struct oci_spec *s, struct err *e)
 {
 	json_t *j, *resources;
@@ -129,7 +217,7 @@ static int parse_linux(const json_t *config, struct oci_spec *s, struct err *e)
 	if (json_get_object(config, "linux", &j, e))
 		return -1;
 	if (parse_linux_lists(j, s, e) || parse_sysctls(j, s, e) || parse_propagation(j, s, e) ||
-	    json_get_str(j, "cgroupsPath", NULL, &s->cgroups_path, e) ||
+	    parse_linux_extras(j, s, e) || json_get_str(j, "cgroupsPath", NULL, &s->cgroups_path, e) ||
 	    json_get_object(j, "resources", &resources, e) || oci_resources_parse(resources, &s->limits, e))
 		return err_prefix(e, "linux");
 	return 0;
@@ -172,8 +260,11 @@ void oci_spec_free(struct oci_spec *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->n_mounts; i++)
+	for (size_t i = 0; i < s->n_mounts; i++) {
 		free(s->mounts[i].options);
+		oci_id_maps_fini(&s->mounts[i].maps);
+	}
+	oci_id_maps_fini(&s->maps);
 	oci_process_fini(&s->process);
 	free(s->mounts);
 	free(s->namespaces);

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "os/caps.h"
 #include "os/cgroup.h"
+#include "os/userns.h"
 
 #define OCI_UMASK_UNSET (-1)
 
@@ -35,6 +36,17 @@ struct oci_rlimit {
 	uint64_t soft, hard;
 };
 
+/* sched_setattr(2) and ioprio_set(2). */
+struct oci_scheduling {
+	bool has_policy;
+	uint32_t policy, priority;
+	int32_t nice;
+	uint64_t flags, runtime_ns, deadline_ns, period_ns;
+	bool has_io;
+	int io_class, io_priority;
+	const char *cpus_initial, *cpus_final; /* execCPUAffinity: lists as "0-1,3"; NULL = leave */
+};
+
 /* "process": of the container's init, or of an exec. */
 struct oci_process {
 	bool terminal;
@@ -50,15 +62,19 @@ struct oci_process {
 	bool no_new_privs;
 	bool has_oom_score_adj;
 	int oom_score_adj;
+	struct oci_scheduling scheduling;
+	const char *apparmor_profile, *selinux_label; /* NULL = none asked for */
 };
 
 struct oci_mount {
 	const char *destination; /* absolute, not cleaned */
 	const char *type;        /* NULL = bind */
+	const char *mount_ns;    /* bind: the source is of this mount namespace (our extension, "namespace"); or NULL */
 	const char *subpath;     /* bind: below the source and never outside it (our extension); or NULL */
 	const char *source;      /* NULL = none */
 	const char **options;
 	size_t n_options;
+	struct id_maps maps; /* of an id-mapped mount; none: those of the container, where the options say so */
 };
 
 struct oci_namespace {
@@ -77,6 +93,11 @@ struct oci_device {
 
 struct oci_pair {
 	const char *key, *value;
+};
+
+struct oci_time_offset {
+	const char *clock; /* "monotonic", "boottime" */
+	int64_t seconds, nanoseconds;
 };
 
 struct oci_spec {
@@ -98,6 +119,11 @@ struct oci_spec {
 	const char *cgroups_path;      /* NULL = not given */
 	struct cgroup_limits limits;
 	uint64_t rootfs_propagation;   /* MS_PRIVATE ..., 0 = not given */
+	struct id_maps maps;       /* of the user namespace */
+	struct oci_time_offset time_offsets[2];
+	size_t n_time_offsets;
+	bool has_personality;
+	unsigned long personality;     /* personality(2) */
 };
 
 /* NULL with ERR_INVALID / ERR_UNSUPPORTED and the path of the member ("linux.resources.memory.limit: ..."). */
@@ -107,6 +133,13 @@ void oci_spec_free(struct oci_spec *s);
 int oci_process_parse(const json_t *j, struct oci_process *p, struct err *e) must_check;
 void oci_process_fini(struct oci_process *p);
 int oci_resources_parse(const json_t *j, struct cgroup_limits *l, struct err *e) must_check;
+
+/* Parts of the above, by file. maps.c: */
+int oci_id_maps_parse(const json_t *obj, const char *uids_key, const char *gids_key, struct id_maps *m,
+		      struct err *e) must_check;
+void oci_id_maps_fini(struct id_maps *m);
+/* scheduling.c */
+int oci_scheduling_parse(const json_t *process, struct oci_scheduling *s, struct err *e) must_check;
 
 /* The namespace entry of this kind, or NULL: the container shares the caller's. */
 const struct oci_namespace *oci_spec_namespace(const struct oci_spec *s, uint64_t flag);

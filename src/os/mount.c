@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -14,7 +16,7 @@
 
 #include "base/own.h"
 
-enum option_kind { O_ATTR, O_ATTR_REC, O_PROPAGATION, O_BIND, O_IGNORED, O_REFUSED };
+enum option_kind { O_ATTR, O_ATTR_REC, O_PROPAGATION, O_BIND, O_IDMAP, O_COPY_UP, O_IGNORED, O_REFUSED };
 
 /* One line per word of runtime-spec 1.2 config.md "Linux mount options". atime modes are values of one field: the old
  * value must be cleared. */
@@ -65,9 +67,9 @@ static const struct option {
 	{ "defaults",      O_IGNORED,     0,                      0                       },
 	{ "",              O_IGNORED,     0,                      0                       },
 	{ "remount",       O_REFUSED,     0,                      0                       },
-	{ "idmap",         O_REFUSED,     0,                      0                       },
-	{ "ridmap",        O_REFUSED,     0,                      0                       },
-	{ "tmpcopyup",     O_REFUSED,     0,                      0                       },
+	{ "idmap",         O_IDMAP,       0,                      0                       },
+	{ "ridmap",        O_IDMAP,       MS_REC,                 0                       },
+	{ "tmpcopyup",     O_COPY_UP,     0,                      0                       },
 };
 
 static const struct option *option_find(const char *name)
@@ -104,6 +106,13 @@ static int option_apply(const struct option *o, struct mount_options *out, struc
 	case O_BIND:
 		out->bind = true;
 		out->recursive = o->set & MS_REC;
+		return 0;
+	case O_IDMAP:
+		out->idmap = true;
+		out->idmap_rec = o->set & MS_REC;
+		return 0;
+	case O_COPY_UP:
+		out->copy_up = true;
 		return 0;
 	case O_IGNORED:
 		return 0;
@@ -202,6 +211,34 @@ int mount_clone_beneath(const char *source, const char *subpath, bool recursive,
 	return mount_clone(inside, "", recursive, e);
 }
 
+/* As its processes see it. */
+static int open_there(const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	autoclose int dir = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	if (dir >= 0 && mount_fs_type(dir) != TMPFS_MAGIC) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	return dir < 0 ? -1 : open_tree(dir, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+}
+
+int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
+{
+	autoclose int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	autoclose int there = open(mount_ns, O_RDONLY | O_CLOEXEC), mount = -1;
+	int sys;
+
+	if (own < 0 || there < 0 || setns(there, CLONE_NEWNS))
+		return err_set(e, ERR_SYSTEM, errno, "join mount namespace %s", mount_ns);
+	mount = open_there(path);
+	sys = errno;
+	if (setns(own, CLONE_NEWNS))
+		return err_set(e, ERR_SYSTEM, errno, "return to the mount namespace");
+	return mount >= 0 ? take_fd(&mount) : err_set(e, ERR_SYSTEM, sys, "share %s of the other container", path);
+}
+
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e)
 {
 	struct mount_attr attr = { .attr_set = set, .attr_clr = clr, .propagation = propagation };
@@ -253,7 +290,7 @@ static void detach_children(dev_t keep)
 
 /* The way of switch_root: the bottom of a mount namespace (initramfs) can't be moved, only covered. ".." of the cover
  * ends at the cover itself, because it is mounted on a root that has no parent. */
-static int root_cover(int root, struct err *e)
+int mount_cover(int root, struct err *e)
 {
 	struct stat st;
 
@@ -271,7 +308,7 @@ int mount_pivot(int root, struct err *e)
 		return err_set(e, ERR_SYSTEM, errno, "chdir to root");
 	if (syscall(SYS_pivot_root, ".", ".")) {
 		if (errno == EINVAL)
-			return root_cover(root, e);
+			return mount_cover(root, e);
 		return err_set(e, ERR_SYSTEM, errno, "pivot_root");
 	}
 	/* "." is now the old root, stacked on the new one. */

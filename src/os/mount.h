@@ -22,11 +22,13 @@ struct mount_options {
 	uint64_t propagation;      /* MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or 0 */
 	bool propagation_rec;
 	bool bind, recursive;
+	bool idmap, idmap_rec;     /* "idmap", "ridmap" */
+	bool copy_up;              /* "tmpcopyup": a tmpfs begins with what it covers */
 	const char *data[MOUNT_DATA_MAX]; /* for the file system: "key=value" or "flag" */
 	size_t n_data;
 };
 
-/* Sort options; unknown words go to the file system. Pure. ERR_INVALID: too many, or not supported (idmap, tmpcopyup). */
+/* Sort options; unknown words go to the file system. Pure. ERR_INVALID: too many, or not supported. */
 int mount_options_parse(const char *const *options, size_t n, struct mount_options *out, struct err *e) must_check;
 
 /**
@@ -44,6 +46,8 @@ int fs_mount(const char *type, const char *source, const char *const *data, size
 int mount_clone(int dirfd, const char *path, bool recursive, struct err *e) must_check;
 /* The same of what lies at subpath beneath source: a symlink that leads out of the source is an error (ERR_INVALID). */
 int mount_clone_beneath(const char *source, const char *subpath, bool recursive, struct err *e) must_check;
+/* The same of a directory of another mount namespace, which must be a tmpfs and no symlink. For a process with one thread. */
+int mount_clone_shm(const char *mount_ns, const char *path, struct err *e) must_check;
 /* Change attributes / propagation of the mount that fd is the root of. */
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e) must_check;
 /* Attach a detached mount, or move an attached one, on top of what target refers to. Both fds stay open. */
@@ -59,6 +63,9 @@ int mount_all_private(struct err *e) must_check;
  * The working directory is "/" afterwards.
  */
 int mount_pivot(int root, struct err *e) must_check;
+
+/* The same by moving the root over what is there (--no-pivot): the old root stays underneath, out of reach. */
+int mount_cover(int root, struct err *e) must_check;
 
 /* f_type of statfs(2), 0 on error. */
 long mount_fs_type(int fd);

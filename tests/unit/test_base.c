@@ -96,6 +96,12 @@ static void json_refuses_what_is_not_safe(void **state)
 	assert_non_null(strstr(e.msg, "duplicate"));
 	assert_null(json_parse("{} x", 4, "body", &e));
 
+	autojson *wide = json_parse("[18446744073709551615,9223372036854775807,\"99999999999999999999\\\"\",1e30]", 72,
+				    "body", &e);
+
+	assert_true(json_is_real(json_array_get(wide, 0)));
+	assert_int_equal(json_integer_value(json_array_get(wide, 1)), INT64_MAX);
+	assert_string_equal(json_string_value(json_array_get(wide, 2)), "99999999999999999999\"");
 	autojson *j = json_parse("{\"Image\":\"x\",\"Nul\":null,\"N\":3,\"B\":\"a\\u0000b\"}", 44, "body", &e);
 	const char *s;
 	bool flag;

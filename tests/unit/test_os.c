@@ -48,7 +48,7 @@ static void test_mount_options(void **state)
 {
 	static const char *const options[] = { "rw",    "ro",     "nosuid",  "noatime",     "relatime",
 					       "rbind", "rslave", "size=1k", "newinstance", "rro" };
-	static const char *const refused[] = { "idmap" };
+	static const char *const refused[] = { "remount" };
 	struct mount_options o;
 	struct err e;
 

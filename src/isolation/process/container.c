@@ -76,7 +76,19 @@ static uint64_t clone_flags(const struct oci_spec *s)
 		if (!s->namespaces[i].path && s->namespaces[i].flag != CLONE_NEWCGROUP)
 			flags |= s->namespaces[i].flag;
 	}
-	return flags;
+	/* unshared by the child: the offsets are to be written before anybody is in it */
+	return flags & ~ns_flag("time");
+}
+
+/* See birth.c. */
+static pid_t clone_first(struct creation *cr, struct err *e)
+{
+	struct container *c = cr->c;
+	pid_t pid = pidfd_clone(0, cgroup_clone_fd(c->cg), &c->init.pidfd, e);
+
+	if (pid == 0)
+		init_child_staged(c, cr->io, cr->child_sync, clone_flags(c->b->spec) & ~(uint64_t)CLONE_NEWUSER);
+	return pid;
 }
 
 /* Joining an existing pid namespace concerns only children: switch, clone, switch back. */
@@ -106,7 +118,8 @@ static int clone_init(void *arg, struct err *e)
 		return -1;
 	c->sync = ends[0];
 	cr->child_sync = ends[1];
-	c->init.pid = clone_in_pidns(c, pidns ? pidns->path : NULL, e);
+	c->init.pid = oci_spec_namespace(c->b->spec, CLONE_NEWUSER) ? clone_first(cr, e)
+								    : clone_in_pidns(c, pidns ? pidns->path : NULL, e);
 	if (c->init.pid == 0)
 		init_child(c, cr->io, cr->child_sync);
 	close_fd(&cr->child_sync);
@@ -120,6 +133,8 @@ static void kill_init(void *arg)
 	process_abort(&c->init);
 	close_fd(&c->init.pidfd);
 	close_fd(&c->init.tty);
+	close_fd(&c->init.first);
+	close_fd(&c->init.listener);
 	close_fd(&c->sync);
 }
 
@@ -129,7 +144,7 @@ static int wait_ready(void *arg, struct err *e)
 	struct container *c = cr->c;
 	int tty;
 
-	if (sync_wait_ready(c->sync, &tty, &cr->child_error)) {
+	if (birth_wait_ready(&c->init, c->sync, &tty, &cr->child_error)) {
 		if (e)
 			*e = cr->child_error;
 		return -1;
@@ -152,13 +167,18 @@ static int watch(void *arg, struct err *e)
 	return process_watch(&c->init, e);
 }
 
+static bool wants_watch(void *arg)
+{
+	return ((struct creation *)arg)->c->s->loop;
+}
+
 static const struct step create_steps[] = {
 	/* name        wanted         run              undo          */
 	{ "cgroup",    NULL,          make_cgroup,     remove_cgroup },
 	{ "overlay",   wants_overlay, prepare_overlay, NULL          },
 	{ "clone",     NULL,          clone_init,      kill_init     },
 	{ "setup",     NULL,          wait_ready,      NULL          },
-	{ "watch",     NULL,          watch,           NULL          },
+	{ "watch",     wants_watch,   watch,           NULL          },
 };
 
 static int check_spec(const struct bundle *b, struct err *e)
@@ -170,17 +190,24 @@ static int check_spec(const struct bundle *b, struct err *e)
 	return 0;
 }
 
-struct container *process_container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
-					   struct err *e)
+struct container *process_container_new(struct sandbox *s, const struct bundle *b, const struct runtime_wants *w)
 {
 	struct container *c = xcalloc(1, sizeof(*c));
-	struct creation cr = { .c = c, .io = io, .child_sync = -1 };
-	int failed;
 
 	c->s = s;
 	c->b = b;
+	c->runtime = w;
 	c->sync = -1;
-	c->init = (struct process){ .c = c, .pidfd = -1, .tty = -1 };
+	c->init = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .first = -1 };
+	return c;
+}
+
+struct container *process_container_make(struct container *c, struct process_io *io, struct err *e)
+{
+	struct creation cr = { .c = c, .io = io, .child_sync = -1 };
+	const struct bundle *b = c->b;
+	int failed;
+
 	io->tty_fd = -1;
 	failed = check_spec(b, e) || steps_run(create_steps, array_len(create_steps), &cr, NULL, e);
 	process_io_close(io);
@@ -191,6 +218,12 @@ struct container *process_container_create(struct sandbox *s, const struct bundl
 		*e = cr.child_error;
 	free(c);
 	return NULL;
+}
+
+struct container *process_container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
+					   struct err *e)
+{
+	return process_container_make(process_container_new(s, b, NULL), io, e);
 }
 
 int process_container_start(struct container *c, struct err *e)
@@ -238,15 +271,17 @@ void process_container_delete(struct container *c)
 		return;
 	loop_remove(&c->oom_watch);
 	process_unwatch(&c->init);
-	for (struct process *p = c->execs; p; p = p->next)
+	for (struct process *p = c->execs; p; p = p->next) {
 		process_unwatch(p);
+		if (!p->ended) /* work on files isn't in the cgroup */
+			(void)!pidfd_signal(p->pidfd, SIGKILL, NULL);
+	}
 	if (!c->init.ended)
 		(void)!pidfd_signal(c->init.pidfd, SIGKILL, NULL);
 	if (cgroup_is_frozen(c->cg) && cgroup_freeze(c->cg, false, &e))
 		log_warn("container %s: %s", c->b->id, e.msg);
 	/* Also what isn't in the pid namespace of init, or has outlived it in a shared one. */
-	if ((!c->init.ended || !oci_spec_namespace(c->b->spec, CLONE_NEWPID) || c->execs) &&
-	    cgroup_signal(c->cg, SIGKILL, &e))
+	if ((!c->init.ended || !container_owns_pids(c) || c->execs) && cgroup_signal(c->cg, SIGKILL, &e))
 		log_warn("container %s: %s", c->b->id, e.msg);
 	reap_all(c);
 	while (c->execs)
@@ -254,6 +289,7 @@ void process_container_delete(struct container *c)
 	cgroup_remove(c->cg);
 	close_fd(&c->init.pidfd);
 	close_fd(&c->init.tty);
+	close_fd(&c->init.listener);
 	close_fd(&c->sync);
 	free(c);
 }

@@ -28,6 +28,37 @@ static const struct {
 	{ "/proc/self/fd/2", "stderr" }, { "/proc/kcore", "core" },	 { "pts/ptmx", "ptmx" },
 };
 
+static int add_links(int dev, struct err *e)
+{
+	for (size_t i = 0; i < array_len(default_links); i++) {
+		if (symlinkat(default_links[i].target, dev, default_links[i].name))
+			return err_set(e, ERR_SYSTEM, errno, "symlink %s", default_links[i].name);
+	}
+	return 0;
+}
+
+/* Bind the host's node at name in parent. */
+static int bind_node(int parent, const char *name, const char *host_path, struct err *e)
+{
+	autoclose int target = openat(parent, name, O_CREAT | O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+	autoclose int mount = target < 0 ? -1 : mount_clone(AT_FDCWD, host_path, false, e);
+
+	if (target < 0)
+		return err_set(e, ERR_SYSTEM, errno, "create %s", name);
+	return mount < 0 ? -1 : mount_attach(mount, target, e);
+}
+
+int child_bind_dev(struct child *ch, int dev, struct err *e)
+{
+	for (size_t i = 0; i < array_len(default_nodes); i++) {
+		autofree char *path = xasprintf("/dev/%s", default_nodes[i].name);
+
+		if (bind_node(dev, default_nodes[i].name, path, e))
+			return -1;
+	}
+	return add_links(dev, e);
+}
+
 /* dev is a fresh tmpfs that nobody else sees yet. */
 int child_fill_dev(struct child *ch, int dev, struct err *e)
 {
@@ -36,11 +67,7 @@ int child_fill_dev(struct child *ch, int dev, struct err *e)
 			    makedev(default_nodes[i].major, default_nodes[i].minor)))
 			return err_set(e, ERR_SYSTEM, errno, "mknod %s", default_nodes[i].name);
 	}
-	for (size_t i = 0; i < array_len(default_links); i++) {
-		if (symlinkat(default_links[i].target, dev, default_links[i].name))
-			return err_set(e, ERR_SYSTEM, errno, "symlink %s", default_links[i].name);
-	}
-	return 0;
+	return add_links(dev, e);
 }
 
 static mode_t node_mode(const struct oci_device *d)
@@ -72,6 +99,9 @@ static int make_device(struct child *ch, const struct oci_device *d, struct err 
 	parent = root_mkdirs(ch->root, path, 0755, 0, e);
 	if (parent < 0)
 		return -1;
+	if (child_has_userns(ch) && d->type != 'p')
+		return faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) ? bind_node(parent, name, d->path, e)
+									  : check_node(parent, name, d, e);
 	if (mknodat(parent, name, node_mode(d), makedev(d->major, d->minor)))
 		return errno == EEXIST ? check_node(parent, name, d, e)
 				       : err_set(e, ERR_SYSTEM, errno, "mknod %s", d->path);

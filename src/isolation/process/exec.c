@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "isolation/process/child.h"
+#include "isolation/process/files.h"
 #include "isolation/process/sync.h"
 #include "os/pidfd.h"
 #include "os/root.h"
@@ -28,6 +29,8 @@ static int enter_namespaces(void *arg, struct err *e)
 	}
 	if (setns(ch->c->init.pidfd, flags))
 		return err_set(e, ERR_SYSTEM, errno, "join the container's namespaces");
+	if (child_has_userns(ch) && (setresgid(0, 0, 0) || setresuid(0, 0, 0)))
+		return err_set(e, ERR_SYSTEM, errno, "user 0 of the user namespace");
 	return chdir("/") ? err_set(e, ERR_SYSTEM, errno, "chdir") : 0;
 }
 
@@ -51,6 +54,7 @@ static const struct step exec_steps[] = {
 	/* name           wanted          run               undo */
 	{ "enter cgroup", NULL,           child_enter_cgroup, NULL },
 	{ "oom score",    NULL,           child_set_oom_score, NULL },
+	{ "label",        NULL,           child_set_label,  NULL },
 	{ "namespaces",   NULL,           enter_namespaces, NULL },
 	{ "terminal",     wants_terminal, open_terminal,    NULL },
 };
@@ -94,11 +98,12 @@ static int run(struct process *p, const struct oci_process *spec, struct process
 	if (p->pid == 0)
 		exec_child(p, spec, io, ends[1]);
 	close_fd(&ends[1]);
-	if (p->pid < 0 || sync_wait_ready(ends[0], &tty, e))
+	if (p->pid < 0 || birth_wait_ready(p, ends[0], &tty, e))
 		return -1;
 	if (io->tty ? process_keep_tty(p, io, tty, e) : (close_fd(&tty), 0))
 		return -1;
-	return sync_send_go(ends[0], e) || sync_wait_exec(ends[0], e) || process_watch(p, e) ? -1 : 0;
+	return sync_send_go(ends[0], e) || sync_wait_exec(ends[0], e) || (p->c->s->loop && process_watch(p, e)) ? -1
+														: 0;
 }
 
 static int start(struct process *p, const struct oci_process *spec, struct process_io *io, struct err *e)
@@ -128,13 +133,33 @@ static int check_state(const struct container *c, struct err *e)
 	return 0;
 }
 
+/* Not a program but work on the container's files: see files.h. */
+static struct process *start_files(struct container *c, const json_t *request, struct process_io *io, struct err *e)
+{
+	struct process *p = NULL;
+
+	io->tty_fd = -1;
+	if (c->init.ended)
+		err_set(e, ERR_CONFLICT, 0, "container %s is not running", c->b->id);
+	else
+		p = files_start(c, request, io, e);
+	process_io_close(io);
+	if (!p)
+		return NULL;
+	p->next = c->execs;
+	c->execs = p;
+	return p;
+}
+
 struct process *process_container_exec(struct container *c, const json_t *spec, struct process_io *io, struct err *e)
 {
+	if (json_object_get(spec, "files"))
+		return start_files(c, json_object_get(spec, "files"), io, e);
 	struct process *p = xcalloc(1, sizeof(*p));
 	struct oci_process proc = { 0 };
 	int failed;
 
-	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1 };
+	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .first = -1 };
 	io->tty_fd = -1;
 	failed = check_state(c, e) || oci_process_parse(spec, &proc, e);
 	if (!failed) {
@@ -150,6 +175,7 @@ struct process *process_container_exec(struct container *c, const json_t *spec, 
 	if (failed) {
 		close_fd(&p->pidfd);
 		close_fd(&p->tty);
+		close_fd(&p->listener);
 		free(p);
 		return NULL;
 	}
@@ -173,5 +199,6 @@ void process_exec_free(struct process *p)
 	}
 	close_fd(&p->pidfd);
 	close_fd(&p->tty);
+	close_fd(&p->listener);
 	free(p);
 }

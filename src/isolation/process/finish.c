@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,10 +23,11 @@
 #include "os/lookup.h"
 #include "os/rlimit.h"
 #include "os/root.h"
+#include "os/sched.h"
 #include "os/seccomp.h"
 #include "os/tty.h"
 
-#define SYNC_FD 3
+#define FIRST_FD 3
 #define HIGH_FD 10
 #define PASSWD_BYTES_MAX (4 * MIB)
 
@@ -37,7 +40,9 @@ void child_init(struct child *ch, const struct container *c, const struct oci_pr
 	ch->proc = proc;
 	ch->io = io;
 	ch->sync = sync;
-	ch->root = ch->proc_fs = ch->dev = ch->pts = ch->tty_master = ch->tty_slave = -1;
+	ch->go = c->runtime ? c->runtime->go : -1;
+	ch->status = c->runtime ? c->runtime->status : -1;
+	ch->root_tree = ch->root = ch->proc_fs = ch->dev = ch->pts = ch->tty_master = ch->tty_slave = -1;
 }
 
 int child_verbatim(struct child *ch, struct err *e)
@@ -83,24 +88,30 @@ static int use_stdio(void *arg, struct err *e)
 	return 0;
 }
 
-/* The talk with the supervisor moves to fd 3; every other fd is closed now, not at exec: a working directory of
- * /proc/self/fd/N has nothing left to reach (CVE-2024-21626). The terminal's master was needed until here. */
+/* The talk with the supervisor moves to fd 3, or behind what the process inherits by wish; every other fd is closed now,
+ * not at exec: a working directory of /proc/self/fd/N has nothing left to reach (CVE-2024-21626). The terminal's master
+ * was needed until here. */
 static int close_others(void *arg, struct err *e)
 {
 	struct child *ch = arg;
-	int keep = SYNC_FD;
+	int *const kept[] = { &ch->sync, &ch->go, &ch->status, &ch->tty_master };
+	int next = FIRST_FD + (ch->c->runtime ? (int)ch->c->runtime->preserve_fds : 0);
 
-	if (ch->sync != SYNC_FD && dup3(ch->sync, SYNC_FD, O_CLOEXEC) < 0)
-		return err_set(e, ERR_SYSTEM, errno, "dup3");
-	ch->sync = SYNC_FD;
-	if (ch->tty_master >= 0) {
-		if (ch->tty_master != SYNC_FD + 1 && dup3(ch->tty_master, SYNC_FD + 1, O_CLOEXEC) < 0)
-			return err_set(e, ERR_SYSTEM, errno, "dup3");
-		ch->tty_master = keep = SYNC_FD + 1;
+	/* out of the way first, so that none takes the place of another */
+	for (size_t i = 0; i < array_len(kept); i++) {
+		if (*kept[i] >= 0 && (*kept[i] = fcntl(*kept[i], F_DUPFD_CLOEXEC, next + HIGH_FD)) < 0)
+			return err_set(e, ERR_SYSTEM, errno, "duplicate descriptor");
 	}
-	if (close_range((unsigned)keep + 1, ~0u, 0))
+	for (size_t i = 0; i < array_len(kept); i++) {
+		if (*kept[i] < 0)
+			continue;
+		if (dup3(*kept[i], next, O_CLOEXEC) < 0)
+			return err_set(e, ERR_SYSTEM, errno, "dup3");
+		*kept[i] = next++;
+	}
+	if (close_range((unsigned)next, ~0u, 0))
 		return err_set(e, ERR_SYSTEM, errno, "close_range");
-	ch->root = ch->proc_fs = ch->dev = ch->pts = ch->tty_slave = -1;
+	ch->root_tree = ch->root = ch->proc_fs = ch->dev = ch->pts = ch->tty_slave = -1;
 	return 0;
 }
 
@@ -285,6 +296,18 @@ static int find_program(struct child *ch, struct err *e)
 	return 0;
 }
 
+static int load_filter(struct child *ch, struct err *e)
+{
+	const struct bundle *b = ch->c->b;
+	int listener, ignored;
+
+	if (!b->seccomp)
+		return 0;
+	if (seccomp_load(b->seccomp, b->seccomp_bytes, b->seccomp_flags, b->seccomp_asks ? &listener : NULL, e))
+		return -1;
+	return b->seccomp_asks ? sync_ask(ch->sync, SYNC_LISTENER, listener, &ignored, e) : 0;
+}
+
 /*
  * Without no_new_privs loading the filter needs CAP_SYS_ADMIN, so it comes before the capabilities are reduced, and the
  * filter must allow capset, as Docker's does. With it the filter is the very last thing.
@@ -297,13 +320,13 @@ static int set_privileges(struct child *ch, const struct caps *own, const struct
 	if (ch->proc->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_set(e, ERR_SYSTEM, errno, "no_new_privs");
 	if (b->seccomp && !ch->proc->no_new_privs) {
-		if (caps_set(&all, e) || seccomp_load(b->seccomp, b->seccomp_bytes, e))
+		if (caps_set(&all, e) || load_filter(ch, e))
 			return -1;
 		return caps_set(wanted, e);
 	}
 	if (caps_set(wanted, e))
 		return -1;
-	return b->seccomp ? seccomp_load(b->seccomp, b->seccomp_bytes, e) : 0;
+	return load_filter(ch, e);
 }
 
 /* The death signal is forgotten at every change of credentials, so it is set as late as possible: the container must
@@ -319,7 +342,7 @@ static int drop_privileges(void *arg, struct err *e)
 	umask(ch->proc->user.umask == OCI_UMASK_UNSET ? 022 : (mode_t)ch->proc->user.umask);
 	if (caps_limit_bounding(wanted.bounding, e) || take_identity(ch, e) || find_program(ch, e))
 		return -1;
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+	if (!ch->c->runtime && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
 		return err_set(e, ERR_SYSTEM, errno, "death signal");
 	return set_privileges(ch, &own, &wanted, e);
 }
@@ -336,22 +359,77 @@ static int reset_signals(void *arg, struct err *e)
 	return 0;
 }
 
+static int set_scheduling(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const struct oci_scheduling *s = &ch->proc->scheduling;
+	bool is_exec = ch->proc != &ch->spec->process;
+	const struct sched_wish w = { s->policy,     s->priority,    s->nice,     s->flags,
+				      s->runtime_ns, s->deadline_ns, s->period_ns };
+
+	if ((s->has_policy && sched_set_policy(&w, e)) ||
+	    (s->has_io && sched_set_io_priority(s->io_class, s->io_priority, e)) ||
+	    (is_exec && s->cpus_final && sched_set_cpus(s->cpus_final, e)))
+		return -1;
+	if (ch->spec->has_personality && personality(ch->spec->personality) < 0)
+		return err_set(e, ERR_SYSTEM, errno, "personality");
+	return 0;
+}
+
+/* A session keyring of its own: the caller's keys stay with the caller. A kernel without keys needs none. */
+static int join_keyring(void *arg, struct err *e)
+{
+	const struct child *ch = arg;
+	autofree char *name = xasprintf("_ses.%s", ch->c->b->id);
+
+	if (!ch->c->runtime || !ch->c->runtime->keyring)
+		return 0;
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS && errno != EPERM)
+		return err_set(e, ERR_SYSTEM, errno, "join a session keyring");
+	return 0;
+}
+
+/* Where only files are wanted (bundle.h) nothing will be executed: no user or program need be there. */
+static bool runs_program(void *arg)
+{
+	return !((struct child *)arg)->c->b->files_only;
+}
+
 static const struct step finish_steps[] = {
 	/* name              wanted run              undo */
 	{ "signals",         NULL,  reset_signals,   NULL },
 	{ "streams",         NULL,  use_stdio,       NULL },
 	{ "close",           NULL,  close_others,    NULL },
-	{ "limits",          NULL,  set_rlimits,     NULL },
-	{ "user",            NULL,  find_user,       NULL },
-	{ "owner of stdio",  NULL,  own_stdio,       NULL },
-	{ "working directory", NULL, enter_cwd,      NULL },
-	{ "credentials",     NULL,  drop_privileges, NULL },
+	{ "limits",          runs_program,  set_rlimits,     NULL },
+	{ "scheduling",      runs_program,  set_scheduling,  NULL },
+	{ "keyring",         runs_program,  join_keyring,    NULL },
+	{ "user",            runs_program,  find_user,       NULL },
+	{ "owner of stdio",  runs_program,  own_stdio,       NULL },
+	{ "working directory", runs_program, enter_cwd,      NULL },
+	{ "credentials",     runs_program,  drop_privileges, NULL },
 };
 
 static _Noreturn void fail(struct child *ch, const struct err *e)
 {
 	sync_send_error(ch->sync, ch->verbatim.kind != ERR_NONE ? &ch->verbatim : e);
 	_exit(127);
+}
+
+/* From its supervisor, or from another process later: the FIFO is open for both directions, so that it has no end of
+ * file. What was inherited of the maker's socket is closed: the maker may end. False: nobody will start it. */
+static bool wait_for_go(struct child *ch, struct err *e)
+{
+	const struct runtime_wants *w = ch->c->runtime;
+
+	if (ch->go >= 0) {
+		close_fd(&ch->sync);
+		ch->sync = ch->status;
+	}
+	if (!sync_wait_go(ch->go >= 0 ? ch->go : ch->sync))
+		return false;
+	if (w && w->moment && ch->proc == &ch->spec->process)
+		(void)!w->moment(w->arg, MOMENT_STARTING, ch->pid, e);
+	return true;
 }
 
 _Noreturn void child_run(struct child *ch, const struct step *steps, size_t n)
@@ -367,8 +445,10 @@ _Noreturn void child_run(struct child *ch, const struct step *steps, size_t n)
 	    sync_send_ready(ch->sync, ch->tty_master, &e))
 		fail(ch, &e);
 	close_fd(&ch->tty_master);
-	if (!sync_wait_go(ch->sync))
+	if (!wait_for_go(ch, &e))
 		_exit(0);
+	if (e.kind != ERR_NONE)
+		fail(ch, &e);
 	execve(ch->path, (char *const *)ch->proc->args, (char *const *)ch->env);
 	lookup_exec_error(ch->path, errno, &e);
 	fail(ch, &e);

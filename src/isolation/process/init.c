@@ -11,7 +11,9 @@
 
 #include "base/io.h"
 #include "base/own.h"
+#include "base/str.h"
 #include "isolation/process/child.h"
+#include "isolation/process/sync.h"
 #include "os/mount.h"
 #include "os/netlink.h"
 #include "os/ns.h"
@@ -27,21 +29,28 @@ int child_enter_cgroup(void *arg, struct err *e)
 	return cgroup_attach_self(((struct child *)arg)->c->cg, e);
 }
 
-/* The cgroup namespace comes after the cgroup: its root is where its maker is at that moment. */
-static int enter_namespaces(void *arg, struct err *e)
+bool child_has_userns(const struct child *ch)
 {
-	struct child *ch = arg;
-	const struct oci_namespace *cg = namespace_of(ch, CLONE_NEWCGROUP);
+	return namespace_of(ch, CLONE_NEWUSER);
+}
 
-	for (size_t i = 0; i < ch->spec->n_namespaces; i++) {
-		const struct oci_namespace *n = &ch->spec->namespaces[i];
+/* Through the /proc of outside. Before Linux 6.3 only setns takes a process into what it has unshared. */
+static int make_time_namespace(const struct child *ch, struct err *e)
+{
+	uint64_t flag = ns_flag("time");
+	autostr text;
 
-		if (n->path && n->flag != CLONE_NEWPID && n->flag != CLONE_NEWNS && ns_enter_path(n->path, n->flag, e))
-			return -1;
+	if (unshare((int)flag))
+		return err_set(e, ERR_SYSTEM, errno, "unshare time namespace");
+	str_init(&text, 256);
+	for (size_t i = 0; i < ch->spec->n_time_offsets; i++) {
+		const struct oci_time_offset *o = &ch->spec->time_offsets[i];
+
+		str_printf(&text, "%s %lld %lld\n", o->clock, (long long)o->seconds, (long long)o->nanoseconds);
 	}
-	if (cg && !cg->path && unshare(CLONE_NEWCGROUP))
-		return err_set(e, ERR_SYSTEM, errno, "unshare cgroup namespace");
-	return 0;
+	if (text.len && io_write_kernel(AT_FDCWD, "/proc/self/timens_offsets", text.s, e))
+		return -1;
+	return ns_enter_path("/proc/self/ns/time_for_children", flag, e);
 }
 
 static bool has_new(const struct child *ch, uint64_t flag)
@@ -49,6 +58,38 @@ static bool has_new(const struct child *ch, uint64_t flag)
 	const struct oci_namespace *n = namespace_of(ch, flag);
 
 	return n && !n->path;
+}
+
+/* The cgroup namespace comes after the cgroup: its root is where its maker is at that moment. */
+int child_enter_namespaces(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const uint64_t later = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER;
+
+	for (size_t i = 0; i < ch->spec->n_namespaces; i++) {
+		const struct oci_namespace *n = &ch->spec->namespaces[i];
+
+		if (n->path && !(n->flag & later) && ns_enter_path(n->path, n->flag, e))
+			return -1;
+	}
+	return has_new(ch, ns_flag("time")) ? make_time_namespace(ch, e) : 0;
+}
+
+static bool wants_cgroupns(void *arg)
+{
+	return has_new(arg, CLONE_NEWCGROUP);
+}
+
+/* In its user namespace, which it then belongs to. */
+static int make_cgroup_namespace(void *arg, struct err *e)
+{
+	return unshare(CLONE_NEWCGROUP) ? err_set(e, ERR_SYSTEM, errno, "unshare cgroup namespace") : 0;
+}
+
+/* What a first process has done where there is a user namespace. */
+static bool is_first(void *arg)
+{
+	return !((struct child *)arg)->staged;
 }
 
 static bool wants_network(void *arg)
@@ -96,11 +137,32 @@ static bool wants_terminal(void *arg)
 	return ((struct child *)arg)->io->tty;
 }
 
+static bool wants_hooks(void *arg)
+{
+	const struct runtime_wants *w = ((struct child *)arg)->c->runtime;
+
+	return w && w->moment;
+}
+
+/* Those of the runtime first; it tells us our pid, too. */
+static int run_hooks(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const struct runtime_wants *w = ch->c->runtime;
+	int pid;
+
+	if (sync_ask(ch->sync, SYNC_HOOKS, 0, &pid, e))
+		return -1;
+	ch->pid = pid;
+	return w->moment(w->arg, MOMENT_INSIDE, pid, e);
+}
+
 static int pivot(void *arg, struct err *e)
 {
 	struct child *ch = arg;
+	bool covers = ch->c->runtime && ch->c->runtime->no_pivot;
 
-	if (mount_pivot(ch->root, e))
+	if (covers ? mount_cover(ch->root, e) : mount_pivot(ch->root, e))
 		return -1;
 	return mount_change(ch->root, 0, 0, ch->spec->rootfs_propagation & ~(uint64_t)MS_REC,
 			    ch->spec->rootfs_propagation & MS_REC, e);
@@ -108,12 +170,13 @@ static int pivot(void *arg, struct err *e)
 
 static const struct step init_steps[] = {
 	/* name             wanted          run                  undo */
-	{ "enter cgroup",   NULL,           child_enter_cgroup,  NULL },
-	{ "namespaces",     NULL,           enter_namespaces,    NULL },
+	{ "enter cgroup",   is_first,       child_enter_cgroup,  NULL },
+	{ "oom score",      is_first,       child_set_oom_score, NULL },
+	{ "namespaces",     is_first,       child_enter_namespaces, NULL },
+	{ "cgroup namespace", wants_cgroupns, make_cgroup_namespace, NULL },
 	{ "network",        wants_network,  start_network,       NULL },
 	{ "hostname",       wants_hostname, set_hostname,        NULL },
-	{ "oom score",      NULL,           child_set_oom_score, NULL },
-	{ "bind sources",   NULL,           child_open_binds,    NULL },
+	{ "bind sources",   is_first,       child_open_binds,    NULL },
 	{ "root",           NULL,           child_mount_root,    NULL },
 	{ "mounts",         NULL,           child_mount_all,     NULL },
 	{ "files",          NULL,           child_bind_files,    NULL },
@@ -122,6 +185,8 @@ static const struct step init_steps[] = {
 	{ "sysctls",        NULL,           child_set_sysctls,   NULL },
 	{ "masked paths",   NULL,           child_mask_paths,    NULL },
 	{ "readonly paths", NULL,           child_lock_paths,    NULL },
+	{ "hooks",          wants_hooks,    run_hooks,           NULL },
+	{ "label",          NULL,           child_set_label,     NULL },
 	{ "pivot",          NULL,           pivot,               NULL },
 };
 
@@ -131,5 +196,19 @@ _Noreturn void init_child(struct container *c, const struct process_io *io, int 
 
 	umask(0);
 	child_init(&ch, c, &c->b->spec->process, io, sync);
+	child_run(&ch, init_steps, array_len(init_steps));
+}
+
+_Noreturn void init_child_staged(struct container *c, const struct process_io *io, int sync, uint64_t flags)
+{
+	struct err e = { 0 };
+	struct child ch;
+
+	umask(0);
+	child_init(&ch, c, &c->b->spec->process, io, sync);
+	if (birth_in_user_namespace(&ch, flags, &e)) {
+		sync_send_error(sync, &e);
+		_exit(127);
+	}
 	child_run(&ch, init_steps, array_len(init_steps));
 }

@@ -17,6 +17,7 @@
 #include "isolation/process/child.h"
 #include "os/mount.h"
 #include "os/root.h"
+#include "os/tree.h"
 
 #define INIT_DESTINATION "/sbin/docker-init"
 
@@ -31,19 +32,33 @@ static bool is_bind(const struct oci_mount *m, const struct mount_options *o)
 	return o->bind || !m->type || !strcmp(m->type, "bind") || !strcmp(m->type, "none");
 }
 
+/* By its own maps, or by those of the container. */
+static int map_ids(const struct child *ch, int mount, const struct oci_mount *m, const struct mount_options *o,
+		   struct err *e)
+{
+	const struct id_maps *maps = m->maps.n_uids || m->maps.n_gids ? &m->maps : &ch->spec->maps;
+
+	if (!o->idmap && maps != &m->maps)
+		return 0;
+	if (!maps->n_uids || !maps->n_gids)
+		return err_set(e, ERR_INVALID, 0, "an id-mapped mount needs uidMappings and gidMappings");
+	return mount_idmap(mount, maps, o->idmap_rec, e);
+}
+
 /* Before the mounts are made private, so that a source can stay in its peer group (slave, shared). */
-static int open_bind(const struct oci_mount *m, const struct mount_options *o, struct err *e)
+static int open_bind(struct child *ch, const struct oci_mount *m, const struct mount_options *o, struct err *e)
 {
 	autoclose int fd = -1;
 
 	if (!m->source)
 		return err_set(e, ERR_INVALID, 0, "%s: a bind needs a source", m->destination);
-	fd = m->subpath ? mount_clone_beneath(m->source, m->subpath, o->recursive, e)
+	fd = m->mount_ns  ? mount_clone_shm(m->mount_ns, m->source, e)
+	     : m->subpath ? mount_clone_beneath(m->source, m->subpath, o->recursive, e)
 			: mount_clone(AT_FDCWD, m->source, o->recursive, e);
 	if (fd < 0)
 		return -1;
-	if (mount_change(fd, 0, 0, o->propagation ? o->propagation : MS_PRIVATE,
-			 o->propagation ? o->propagation_rec : true, e))
+	if (map_ids(ch, fd, m, o, e) || mount_change(fd, 0, 0, o->propagation ? o->propagation : MS_PRIVATE,
+						     o->propagation ? o->propagation_rec : true, e))
 		return -1;
 	return take_fd(&fd);
 }
@@ -63,7 +78,7 @@ int child_open_binds(void *arg, struct err *e)
 			return err_prefix(e, "%s", m->destination);
 		if (!is_bind(m, &o))
 			continue;
-		ch->binds[i] = open_bind(m, &o, e);
+		ch->binds[i] = open_bind(ch, m, &o, e);
 		if (ch->binds[i] < 0)
 			return err_prefix(e, "%s", m->destination);
 	}
@@ -178,8 +193,12 @@ static int mount_fs(struct child *ch, const struct oci_mount *m, const char *pat
 		return cgroup_mount_view(ch->c->cg, target, o->set, oci_spec_namespace(ch->spec, CLONE_NEWCGROUP), e);
 	if (!strcmp(m->type, "tmpfs"))
 		tmpfs_mode(target, o, mode);
-	mount = fs_mount(m->type, m->source, o->data, o->n_data, o->set, e);
-	if (mount < 0 || (is_dev && child_fill_dev(ch, mount, e)) || mount_attach(mount, target, e))
+	mount = fs_mount(m->type, m->source, o->data, o->n_data,
+			 o->copy_up ? o->set & ~(uint64_t)MOUNT_ATTR_RDONLY : o->set, e);
+	if (mount < 0 || (is_dev && !child_has_userns(ch) && child_fill_dev(ch, mount, e)) ||
+	    (o->copy_up && tree_copy(target, mount, e)) || mount_attach(mount, target, e) ||
+	    (is_dev && child_has_userns(ch) && child_bind_dev(ch, mount, e)) ||
+	    (o->copy_up && mount_change(mount, o->set & MOUNT_ATTR_RDONLY, 0, 0, false, e)))
 		return -1;
 	if (mount_change(mount, o->rec_set, o->rec_clr, o->propagation, o->propagation_rec, e))
 		return -1;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "isolation/isolation.h"
+#include "isolation/process/runtime.h"
 #include "os/cgroup.h"
 
 struct sandbox {
@@ -21,7 +22,9 @@ struct process {
 	struct container *c;
 	pid_t pid;
 	int pidfd;
-	int tty; /* own duplicate of the master, for resize; -1 */
+	int tty;      /* own duplicate of the master, for resize; -1 */
+	int listener; /* of its seccomp filter; -1 */
+	int first;    /* pidfd of the process in front of a user namespace, until it is reaped; -1 */
 	struct loop_io *watch;
 	bool ended;
 	int exit_code;
@@ -31,6 +34,7 @@ struct process {
 struct container {
 	struct sandbox *s;
 	const struct bundle *b;
+	const struct runtime_wants *runtime; /* NULL: supervised by a monitor or an agent, which it must not outlive */
 	struct cgroup *cg;
 	struct process init;
 	struct process *execs;
@@ -42,6 +46,9 @@ struct container {
 /* container.c */
 struct container *process_container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
 					   struct err *e);
+struct container *process_container_new(struct sandbox *s, const struct bundle *b, const struct runtime_wants *w);
+/* c is taken: freed when it fails. */
+struct container *process_container_make(struct container *c, struct process_io *io, struct err *e);
 int process_container_start(struct container *c, struct err *e);
 void process_container_delete(struct container *c);
 
@@ -50,11 +57,16 @@ struct process *process_container_exec(struct container *c, const json_t *spec, 
 void process_exec_free(struct process *p);
 
 /* watch.c: reap, report exits and OOM kills */
+/* Is the end of its init the end of all its processes? */
+bool container_owns_pids(const struct container *c);
 int process_watch(struct process *p, struct err *e) must_check;
 void process_unwatch(struct process *p);
 int container_watch_oom(struct container *c, struct err *e) must_check;
 /* Kill p and wait until it is gone; no event. For a process that nobody was told of yet. */
 void process_abort(struct process *p);
+
+/* birth.c: wait until the child is ready, and do for it what it asks meanwhile. */
+int birth_wait_ready(struct process *p, int sync, int *tty, struct err *e) must_check;
 
 /* Close what the caller gave to the process. */
 void process_io_close(struct process_io *io);

@@ -90,6 +90,39 @@ int child_set_sysctls(void *arg, struct err *e)
 	return 0;
 }
 
+/* The label of a security module is told to the kernel through the /proc of outside, for the exec to come. */
+static int set_label(const char *file, const char *text, struct err *e)
+{
+	autoclose int fd = open(file, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || mount_fs_type(fd) != PROC_SUPER_MAGIC || write(fd, text, strlen(text)) < 0)
+		return err_set(e, ERR_SYSTEM, errno, "set \"%s\"", text);
+	return 0;
+}
+
+int child_set_label(void *arg, struct err *e)
+{
+	const struct oci_process *p = ((struct child *)arg)->proc;
+	autofree char *apparmor = NULL;
+
+	if (p->apparmor_profile && *p->apparmor_profile) {
+		if (access("/sys/module/apparmor/parameters/enabled", F_OK))
+			return err_set(e, ERR_UNSUPPORTED, 0,
+				       "process.apparmorProfile: \"%s\": this kernel has no AppArmor",
+				       p->apparmor_profile);
+		apparmor = xasprintf("exec %s", p->apparmor_profile);
+		if (set_label("/proc/thread-self/attr/apparmor/exec", apparmor, e))
+			return err_prefix(e, "process.apparmorProfile");
+	}
+	if (!p->selinux_label || !*p->selinux_label)
+		return 0;
+	if (access("/sys/fs/selinux/enforce", F_OK))
+		return err_set(e, ERR_UNSUPPORTED, 0, "process.selinuxLabel: \"%s\": this kernel has no SELinux",
+			       p->selinux_label);
+	return set_label("/proc/thread-self/attr/exec", p->selinux_label, e) ? err_prefix(e, "process.selinuxLabel")
+									     : 0;
+}
+
 /* fd of a path to protect; -1 with *e clear: there is none. */
 static int open_protected(struct child *ch, const char *path, struct err *e)
 {

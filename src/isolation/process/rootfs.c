@@ -96,13 +96,26 @@ static int overlay_mount(const char **layers, size_t n, const char *upper, const
 	return fd;
 }
 
-static int mount_directory(const char *path, struct err *e)
+/* In a user namespace the way to its root may be closed: any place will do until the root is changed. */
+static int attach_tree(int tree, const char *path, struct err *e)
 {
-	int fd = mount_clone(AT_FDCWD, path, true, e);
+	struct err why = { 0 };
 
-	if (fd >= 0 && attach_at(fd, path, e))
-		close_fd(&fd);
-	return fd;
+	if (!attach_at(tree, path, &why))
+		return 0;
+	return why.sys == EACCES ? attach_at(tree, "/sys", e) : attach_at(tree, path, e);
+}
+
+int child_open_root(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	const struct rootfs *r = &ch->c->b->rootfs;
+
+	if (!r->path || ch->root_tree >= 0)
+		return 0;
+	ch->root_tree = mount_clone(AT_FDCWD, r->path, true, e);
+	/* what is mounted later outside doesn't show up inside, nor the other way round */
+	return ch->root_tree < 0 ? -1 : mount_change(ch->root_tree, 0, 0, MS_PRIVATE, true, e);
 }
 
 int child_mount_root(void *arg, struct err *e)
@@ -110,10 +123,10 @@ int child_mount_root(void *arg, struct err *e)
 	struct child *ch = arg;
 	const struct rootfs *r = &ch->c->b->rootfs;
 
-	if (mount_all_private(e))
+	if (child_open_root(ch, e) || mount_all_private(e))
 		return -1;
 	if (r->path)
-		ch->root = mount_directory(r->path, e);
+		ch->root = attach_tree(ch->root_tree, r->path, e) ? -1 : ch->root_tree;
 	else if (r->n_layers)
 		ch->root = overlay_mount(r->layers, r->n_layers, r->upper, r->work, r->is_volatile, e);
 	else

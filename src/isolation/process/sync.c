@@ -8,9 +8,10 @@
 
 #include "base/own.h"
 
-/* The child's messages differ by their size: one byte, or a struct err. */
+/* The child's messages differ by their size: one byte, two numbers, or a struct err. */
 union message {
 	char ready;
+	int request[2];
 	struct err failure;
 };
 
@@ -91,17 +92,61 @@ static int take_failure(union message *m, struct err *e)
 	return -1;
 }
 
-int sync_wait_ready(int sync, int *tty, struct err *e)
+int sync_wait(int sync, enum sync_request *what, int *value, int *tty, struct err *e)
 {
 	union message m;
 	ssize_t n = receive(sync, &m, tty);
 
+	*what = SYNC_READY;
 	if (n == 1)
 		return 0;
 	close_fd(tty);
+	if (n == sizeof(m.request)) {
+		*what = (enum sync_request)m.request[0];
+		*value = m.request[1];
+		return 0;
+	}
 	if (n == sizeof(m.failure))
 		return take_failure(&m, e);
 	return err_set(e, ERR_SYSTEM, n < 0 ? errno : 0, "the first process died before it was ready");
+}
+
+int sync_wait_ready(int sync, int *tty, struct err *e)
+{
+	enum sync_request what;
+	int value;
+
+	if (sync_wait(sync, &what, &value, tty, e))
+		return -1;
+	return what == SYNC_READY ? 0 : err_set(e, ERR_SYSTEM, 0, "unexpected request of the first process");
+}
+
+int sync_answer(int sync, int value, struct err *e)
+{
+	if (send(sync, &value, sizeof(value), MSG_NOSIGNAL) == sizeof(value))
+		return 0;
+	return err_set(e, ERR_SYSTEM, errno, "the first process is gone");
+}
+
+int sync_tell(int sync, enum sync_request what, int value, struct err *e)
+{
+	int request[2] = { (int)what, value };
+
+	if (write(sync, request, sizeof(request)) != sizeof(request))
+		return err_set(e, ERR_SYSTEM, errno, "ask the runtime");
+	return 0;
+}
+
+int sync_ask(int sync, enum sync_request what, int value, int *answer, struct err *e)
+{
+	ssize_t n;
+
+	if (sync_tell(sync, what, value, e))
+		return -1;
+	do {
+		n = read(sync, answer, sizeof(*answer));
+	} while (n < 0 && errno == EINTR);
+	return n == sizeof(*answer) ? 0 : err_set(e, ERR_SYSTEM, 0, "the runtime is gone");
 }
 
 int sync_send_go(int sync, struct err *e)

@@ -2,6 +2,8 @@
 /*
  * The talk between a supervisor and the child that becomes the container's process, over a SOCK_SEQPACKET pair:
  *
+ *	child   hooks, user namespace, ...: a request       or  struct err
+ *	parent  answer with a number
  *	child   ready (with the terminal's master, if any)  or  struct err
  *	parent  go
  *	child   end of file = execve has succeeded          or  struct err
@@ -14,6 +16,22 @@
 #include "base/err.h"
 
 int sync_open(int ends[static 2], struct err *e) must_check;
+
+/* What a child asks of its parent, with a number; the parent's answer is a number, too. */
+enum sync_request {
+	SYNC_READY,
+	SYNC_HOOKS,    /* run the hooks of this moment; the answer is the child's pid */
+	SYNC_MAPS,     /* write the maps of the child's user namespace */
+	SYNC_PID,      /* value is the pid of the process that goes on in the asker's place; there is no answer */
+	SYNC_LISTENER, /* value is the number of a descriptor to take out of the child */
+};
+
+/* Child: ask and wait for the answer. Only read(2) and write(2), because a seccomp filter may be in force. */
+int sync_tell(int sync, enum sync_request what, int value, struct err *e) must_check;
+int sync_ask(int sync, enum sync_request what, int value, int *answer, struct err *e) must_check;
+/* Parent: the next message: SYNC_READY as sync_wait_ready(), or a request, which sync_answer() answers. */
+int sync_wait(int sync, enum sync_request *what, int *value, int *tty, struct err *e) must_check;
+int sync_answer(int sync, int value, struct err *e) must_check;
 
 /* Child. sync_send_ready closes nothing; tty -1 = none. */
 int sync_send_ready(int sync, int tty, struct err *e) must_check;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -30,6 +31,22 @@ static void report_late_oom(struct process *p)
 		report_oom(c);
 }
 
+bool container_owns_pids(const struct container *c)
+{
+	const struct oci_namespace *pidns = oci_spec_namespace(c->b->spec, CLONE_NEWPID);
+
+	return pidns && !pidns->path;
+}
+
+/* In the pid namespace of the host or of another container the kernel leaves them running. */
+static void kill_rest(struct process *p)
+{
+	struct err e;
+
+	if (p == &p->c->init && !container_owns_pids(p->c) && cgroup_signal(p->c->cg, SIGKILL, &e))
+		log_warn("container %s: %s", p->c->b->id, e.msg);
+}
+
 static void on_exit_of(void *arg, uint32_t events)
 {
 	struct process *p = arg;
@@ -46,6 +63,7 @@ static void on_exit_of(void *arg, uint32_t events)
 	p->ended = true;
 	loop_remove(&p->watch);
 	report_late_oom(p);
+	kill_rest(p);
 	/* p and c may be freed by the callee */
 	if (c->s->ev.process_exited)
 		c->s->ev.process_exited(c->s->ev.arg, p, p->exit_code);
