@@ -99,7 +99,7 @@ static void name_device(const struct net_box *b, struct endpoint *x)
 	for (int i = 0;; i++) {
 		const struct endpoint *y;
 
-		snprintf(x->name, sizeof(x->name), "eth%d", i);
+		snprintf(x->name, sizeof(x->name), "%.11s%d", x->n->prefix, i);
 		for (y = b->endpoints; y && strcmp(y->name, x->name) != 0; y = y->next)
 			;
 		if (!y)
@@ -142,12 +142,11 @@ static void remove_endpoint(struct net_box *b, struct endpoint *x)
 	free(x);
 }
 
-/* A veth pair: one end a port of the bridge, the other the container's, with addresses. */
-static int make_veth(struct networking *w, const struct endpoint *x, int ns, int inside, struct err *e)
+/* A veth pair: one end a port of the bridge, the other the container's. */
+static int make_veth(struct networking *w, const struct endpoint *x, int ns, struct err *e)
 {
 	struct veth v = { .name = x->port, .peer = x->name, .peer_ns = ns, .peer_mac = x->mac, .mtu = x->n->mtu };
-	struct link_change up = { .up = true };
-	int index, port;
+	int port;
 
 	v.bridge = link_index(w->netlink, x->n->bridge, e);
 	if (v.bridge < 0 || link_add_veth(w->netlink, &v, e) < 0)
@@ -155,7 +154,36 @@ static int make_veth(struct networking *w, const struct endpoint *x, int ns, int
 	/* A container that asks for its own published port: where the kernel filters bridged packets (br_netfilter) the
 	 * new destination is found in the bridge already. */
 	port = link_index(w->netlink, x->port, e);
-	if (port < 0 || link_set_hairpin(w->netlink, port, e) < 0)
+	return port < 0 ? -1 : link_set_hairpin(w->netlink, port, e);
+}
+
+/* macvlan or macvtap on the network's parent. ns: where it is made; -1 = here. */
+static int describe_macvlan(struct networking *w, const struct endpoint *x, int ns, struct macvlan_link *out,
+			    struct err *e)
+{
+	*out = (struct macvlan_link){ .kind = ns < 0 ? "macvtap" : "macvlan",
+				      .name = ns < 0 ? x->port : x->name,
+				      .ns = ns,
+				      .mac = x->mac,
+				      .mode = x->n->mode,
+				      .mtu = x->n->mtu,
+				      .parent = link_index(w->netlink, x->n->parent, e) };
+	return out->parent < 0 ? err_prefix(e, "network %s", x->n->name) : 0;
+}
+
+static int make_macvlan(struct networking *w, const struct endpoint *x, int ns, struct err *e)
+{
+	struct macvlan_link m;
+
+	return describe_macvlan(w, x, ns, &m, e) < 0 ? -1 : link_add_macvlan(w->netlink, &m, e);
+}
+
+static int make_device(struct networking *w, const struct endpoint *x, int ns, int inside, struct err *e)
+{
+	struct link_change up = { .up = true };
+	int index;
+
+	if ((*x->n->bridge ? make_veth(w, x, ns, e) : make_macvlan(w, x, ns, e)) < 0)
 		return -1;
 	index = link_index(inside, x->name, e);
 	if (index < 0 || link_change(inside, index, &up, e) < 0)
@@ -241,7 +269,7 @@ static int make_namespace(struct networking *w, struct net_box *b, int *fd, stru
 	if (ns < 0)
 		return -1;
 	for (const struct endpoint *x = b->endpoints; x; x = x->next) {
-		if (make_veth(w, x, ns, inside, e) < 0)
+		if (make_device(w, x, ns, inside, e) < 0)
 			return -1;
 	}
 	if (set_default_routes(b, inside, e) < 0 || (names_wanted(b) && names_serve(w, b, ns, e) < 0))
@@ -270,24 +298,31 @@ static json_t *guest_document(const struct endpoint *x)
 	}
 	out = json_pack("{s:[{s:s, s:s, s:o, s:o, s:i}]}", "interfaces", "name", x->name, "mac", mac, "addresses",
 			addresses, "gateways", gateways, "mtu", (int)x->n->mtu);
-	if (network_is_user_defined(x->n)) {
+	if (names_by_network(x)) {
 		ip_format(&x->n->nets[NET_V4].a, server);
 		json_object_set_new(out, "dns", json_pack("{s:s, s:i}", "server", server, "port", x->n->dns_port));
 	}
 	return out;
 }
 
+static int open_tap(struct networking *w, const struct endpoint *x, struct err *e)
+{
+	struct macvlan_link m;
+	int bridge;
+
+	if (!*x->n->bridge)
+		return describe_macvlan(w, x, -1, &m, e) < 0 ? -1 : macvtap_open(w->netlink, &m, e);
+	bridge = link_index(w->netlink, x->n->bridge, e);
+	return bridge < 0 ? -1 : tap_open(w->netlink, x->port, bridge, x->n->mtu, e);
+}
+
 static int make_tap(struct networking *w, struct net_box *b, struct net_setup *out, struct err *e)
 {
 	const struct endpoint *x = b->endpoints;
-	int bridge;
 
-	if (network_is_user_defined(x->n) && network_serve_names(w, x->n, e) < 0)
+	if (names_by_network(x) && network_serve_names(w, x->n, e) < 0)
 		return -1;
-	bridge = link_index(w->netlink, x->n->bridge, e);
-	if (bridge < 0)
-		return -1;
-	out->fd = tap_open(w->netlink, x->port, bridge, x->n->mtu, e);
+	out->fd = open_tap(w, x, e);
 	if (out->fd < 0)
 		return -1;
 	out->guest = guest_document(x);
@@ -415,8 +450,8 @@ void box_release(struct networking *w, struct net_box *b)
 	linger = !b->hyperv && anybody_joined(w->g);
 	while ((x = b->endpoints)) {
 		/* A device goes with its namespace or its machine. To delete it takes many milliseconds, which somebody
-		 * waits for: only where the namespace may live on. */
-		if (linger && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
+		 * waits for: only where the namespace may live on, and a macvtap, which knows no descriptor's end. */
+		if ((linger || (b->hyperv && !*x->n->bridge)) && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
 			log_warn("container %.12s: %s", b->id, e.msg);
 		if (b->told)
 			network_event(w, x->n, "disconnect", b->id);
@@ -455,7 +490,7 @@ int box_connect_live(struct networking *w, struct net_box *b, struct network *n,
 	if (!x)
 		return -1;
 	filtered = apply_endpoint(w, x, FW_ADD, e) == 0;
-	if (filtered && make_veth(w, x, ns, inside, e) == 0 && set_default_routes(b, inside, e) == 0 &&
+	if (filtered && make_device(w, x, ns, inside, e) == 0 && set_default_routes(b, inside, e) == 0 &&
 	    (had_names || !names_wanted(b) || names_serve(w, b, ns, e) == 0) && box_save(w, b, e) == 0)
 		return 0;
 	if (link_delete(w->netlink, x->port, NULL) < 0 || (filtered && apply_endpoint(w, x, FW_DELETE, NULL) < 0))
@@ -480,7 +515,7 @@ void box_disconnect_live(struct networking *w, struct net_box *b, struct network
 	published = x == ports_endpoint(b);
 	if ((published ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
-	if (link_delete(w->netlink, x->port, &e) < 0)
+	if ((*n->bridge ? link_delete(w->netlink, x->port, &e) : link_delete(inside, x->name, &e)) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
 	remove_endpoint(b, x);
 	if (published && apply_box(w, b, FW_ADD, &e) < 0)

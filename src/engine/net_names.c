@@ -19,10 +19,16 @@
 bool names_wanted(const struct net_box *b)
 {
 	for (const struct endpoint *x = b->endpoints; x; x = x->next) {
-		if (network_is_user_defined(x->n))
+		if (b->hyperv ? names_by_network(x) : network_is_user_defined(x->n))
 			return true;
 	}
 	return false;
+}
+
+/* This host has no address on the wire of a macvlan network. */
+bool names_by_network(const struct endpoint *x)
+{
+	return network_is_user_defined(x->n) && *x->n->bridge;
 }
 
 int names_start(struct networking *w, struct err *e)

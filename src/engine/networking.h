@@ -180,6 +180,7 @@ void box_disconnect_live(struct networking *w, struct net_box *b, struct network
 dns_ask_fn names_ask;
 int names_start(struct networking *w, struct err *e) must_check;         /* lock held */
 bool names_wanted(const struct net_box *b);                              /* lock held */
+bool names_by_network(const struct endpoint *x); /* does a virtual machine find the name server there? */
 int names_serve(struct networking *w, struct net_box *b, int ns, struct err *e) must_check; /* lock held */
 /* /etc/hosts and resolv.conf of a container with these endpoints. lock held */
 int names_write(struct networking *w, struct net_box *b, struct container *c, struct err *e) must_check;

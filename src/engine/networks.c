@@ -507,7 +507,7 @@ static int recover_box(struct networking *w, struct net_box *b, pid_t pid, struc
 {
 	for (struct endpoint *x = b->endpoints; x; x = x->next) {
 		x->n->up = true;
-		if (b->hyperv && network_is_user_defined(x->n) && network_serve_names(w, x->n, e) < 0)
+		if (b->hyperv && names_by_network(x) && network_serve_names(w, x->n, e) < 0)
 			return -1;
 	}
 	b->filtered = true;

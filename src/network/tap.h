@@ -14,4 +14,12 @@
  */
 int tap_open(int netlink, const char *name, int bridge, unsigned mtu, struct err *e) must_check;
 
+struct macvlan_link;
+/**
+ * macvtap_open - make a macvtap device, up: a network card on the wire of a device of this host.
+ *
+ * Unlike a tap device it has to be deleted. -1 with *e: nothing is left.
+ */
+int macvtap_open(int netlink, const struct macvlan_link *m, struct err *e) must_check;
+
 #endif
