@@ -16,6 +16,8 @@ api_handler api_exec_create, api_exec_start, api_exec_resize, api_exec_inspect;
 /* images.c */
 api_handler api_image_list, api_image_create, api_image_load, api_image_inspect, api_image_history, api_image_tag,
 	api_image_remove, api_image_prune;
+/* windows.c: 1 = answered, 0 = another image, -1 */
+int api_windows_pull(struct request *r, const char *reference, struct err *e) must_check;
 /* system.c */
 api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_build_prune, api_refuse_404,
 	api_refuse_501, api_refuse_swarm;

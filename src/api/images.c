@@ -124,10 +124,20 @@ static int import_image(struct request *r, struct err *e)
 	return reply_json(r, 200, json_pack("{s:s}", "status", id));
 }
 
+/* The names of the Windows base: made here. 1 = answered, 0 = another image, -1. */
+static int pull_windows(struct request *r, const char *image, struct err *e)
+{
+	const char *tag = query_str(r, "tag");
+	autofree char *reference = tag ? xasprintf("%s%s%s", image, strchr(tag, ':') ? "@" : ":", tag) : xstrdup(image);
+
+	return api_windows_pull(r, reference, e);
+}
+
 int api_image_create(struct request *r, struct err *e)
 {
 	const char *source = query_str(r, "fromSrc");
 	const char *image = query_str(r, "fromImage");
+	int windows;
 
 	if (source && strcmp(source, "-") == 0)
 		return import_image(r, e);
@@ -137,6 +147,9 @@ int api_image_create(struct request *r, struct err *e)
 				   "docker import FILE");
 	if (!image)
 		return err_set(e, ERR_INVALID, 0, "neither fromImage nor fromSrc is given");
+	windows = pull_windows(r, image, e);
+	if (windows)
+		return windows < 0 ? -1 : 0;
 	return err_set(
 		e, ERR_NOT_FOUND, 0,
 		"pull access denied for %.200s: pulling images is not supported yet: load one with docker load or "

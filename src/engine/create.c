@@ -19,13 +19,15 @@
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
+#include "engine/windows.h"
+#include "windows/process.h"
 
 #define NAME_ATTEMPTS 16
 
-/* Everything but Linux on this processor is refused; "windows" comes with the Windows personality. */
+/* Everything but Linux and Windows on this processor is refused. */
 static int check_platform(const char *platform, struct err *e)
 {
-	static const char *const known[] = { "linux", "linux/amd64", "linux/x86_64" };
+	static const char *const known[] = { "linux", "linux/amd64", "linux/x86_64", "windows", "windows/amd64" };
 
 	if (!platform || !*platform)
 		return 0;
@@ -33,7 +35,7 @@ static int check_platform(const char *platform, struct err *e)
 		if (strcasecmp(platform, known[i]) == 0)
 			return 0;
 	}
-	return err_set(e, ERR_INVALID, 0, "image platform (%s) is not supported by this engine (linux/amd64)",
+	return err_set(e, ERR_INVALID, 0, "image platform (%s) is not supported by this engine (linux/amd64, windows/amd64)",
 		       platform);
 }
 
@@ -68,6 +70,8 @@ static int merge_image(struct engine *g, struct container *c, struct err *e)
 	if (!image)
 		return -1;
 	body_merge_image(c->config, json_object_get(image, "config"));
+	if (windows_config_settle(c->config, image, e) < 0)
+		return -1;
 	args = spec_args(c->config, e);
 	json_decref(args);
 	return args ? 0 : -1;
@@ -201,7 +205,8 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||
 	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 ||
-	    namespaces_check(g, c->host, e) < 0 || mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 ||
+	    namespaces_check(g, c->host, e) < 0 || (windows_is(c->config) && windows_host_check(c->host, e) < 0) ||
+	    mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 ||
 	    ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);

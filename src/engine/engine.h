@@ -31,6 +31,14 @@ struct engine *engine_open(const struct engine_options *o, struct err *e) must_c
 /* Leaves containers running. Wakes every blocked call. */
 void engine_close(struct engine *g);
 struct image_store *engine_images(struct engine *g);
+/**
+ * engine_windows_pull - the images that stand for a Windows base are made here: at the first use from the distribution's
+ * packages of Wine, which takes minutes.
+ *
+ * Returns 1, 0 when the reference is none of theirs, or -1.
+ */
+int engine_windows_pull(struct engine *g, const char *reference, image_progress_fn *progress, void *arg,
+			struct err *e) must_check;
 
 /* --- containers ---------------------------------------------------------------------------------------------- */
 /* POST /containers/create. New {"Id", "Warnings"}. */

@@ -17,6 +17,7 @@
 #include "engine/links.h"
 #include "engine/mount_points.h"
 #include "engine/spec.h"
+#include "windows/process.h"
 
 #define NO_TIME "0001-01-01T00:00:00Z"
 
@@ -138,7 +139,7 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 	json_object_set_new(out, "Image", json_string(c->image_id));
 	set_paths(g, c, out, host);
 	json_object_set_new(out, "Driver", json_string("overlay2"));
-	json_object_set_new(out, "Platform", json_string("linux"));
+	json_object_set_new(out, "Platform", json_string(windows_is(config) ? "windows" : "linux"));
 	json_object_set_new(out, "MountLabel", json_string(""));
 	json_object_set_new(out, "ProcessLabel", json_string(""));
 	json_object_set_new(out, "AppArmorProfile", json_string(""));
@@ -149,7 +150,8 @@ json_t *engine_container_inspect(struct engine *g, const char *ref, bool size, s
 		json_object_set(json_object_get(out, "HostConfig"), "Links", links);
 	json_object_set_new(out, "GraphDriver", graph_driver(g, c));
 	json_object_set_new(out, "Mounts", inspect_mounts(host));
-	json_object_set(out, "Config", config);
+	json_object_set_new(out, "Config", json_copy(config));
+	json_object_del(json_object_get(out, "Config"), WINDOWS_KEY);
 	json_object_set_new(out, "NetworkSettings", net_settings(g, c, config, host));
 	if (size) {
 		int64_t rw = container_size_rw(g, c);

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "engine/spec_devices.h"
 #include "engine/spec_parts.h"
+#include "windows/process.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -65,9 +66,11 @@ static json_t *make_env(const struct spec_input *in, bool tty, const json_t *mor
 	json_t *env = json_array(), *entry;
 	size_t i;
 
-	json_array_append_new(env, json_string(DEFAULT_PATH));
-	json_array_append_new(env, json_sprintf("HOSTNAME=%s", in->hostname));
-	if (tty)
+	if (!windows_is(in->config)) {
+		json_array_append_new(env, json_string(DEFAULT_PATH));
+		json_array_append_new(env, json_sprintf("HOSTNAME=%s", in->hostname));
+	}
+	if (tty && !windows_is(in->config))
 		json_array_append_new(env, json_string("TERM=xterm"));
 	json_array_extend(env, (json_t *)(uintptr_t)in->links);
 	for (size_t l = 0; l < array_len(lists); l++) {
@@ -172,6 +175,11 @@ static json_t *make_process(const struct spec_input *in, struct err *e)
 			    make_user(in, json_str(in->config, "User", "")), "args", args, "cwd", *dir ? dir : "/",
 			    "env", make_env(in, tty, NULL), "capabilities", make_caps(in), "noNewPrivileges",
 			    no_new_privileges(in->host), "rlimits", rlimits);
+	if (windows_is(in->config) &&
+	    windows_process(process, json_bool(in->config, "ArgsEscaped", false), e) < 0) {
+		json_decref(process);
+		return NULL;
+	}
 	if (json_int(in->host, "OomScoreAdj", 0))
 		json_object_set(process, "oomScoreAdj", json_object_get(in->host, "OomScoreAdj"));
 	return process;
@@ -193,6 +201,10 @@ json_t *spec_exec_process(const struct spec_input *in, const json_t *exec, struc
 			    "args", args, "cwd", *dir ? dir : "/", "env",
 			    make_env(in, tty, json_object_get(exec, "Env")), "capabilities", make_caps(in),
 			    "noNewPrivileges", no_new_privileges(in->host), "rlimits", rlimits);
+	if (windows_is(in->config) && windows_process(process, false, e) < 0) {
+		json_decref(process);
+		return NULL;
+	}
 	if (privileged) {
 		autojson *host = json_pack("{s:b}", "Privileged", 1);
 		struct spec_input all = { .host = host };

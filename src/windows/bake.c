@@ -20,7 +20,6 @@
 #include "windows/build.h"
 #include "windows/layout.h"
 #include "windows/registry.h"
-#include "windows/version.h"
 
 #define HOSTNAME "localhost" /* wineboot resolves it */
 #define SERVICES "System\\ControlSet001\\Services\\"
@@ -141,7 +140,6 @@ static int tune_system(struct err *e)
 		else
 			registry_delete(r, system_edits[i].key);
 	}
-	windows_version_apply(r, windows_version_by_build(WINDOWS_DEFAULT_BUILD), false);
 	rc = registry_save(r, AT_FDCWD, BUILD_PREFIX "/system.reg", e);
 	registry_free(r);
 	return rc;
@@ -166,6 +164,9 @@ int build_tune(void *arg, struct err *e)
 	static const char *const unwanted[] = { "dosdevices/z:", "dosdevices/com1", "dosdevices/com2",
 						"dosdevices/com3", "dosdevices/com4" };
 
+	static const char *const second_profile[] = { "cp", "-a", BUILD_PREFIX "/drive_c/users/ContainerAdministrator",
+						      BUILD_PREFIX "/drive_c/users/ContainerUser", NULL };
+
 	for (size_t i = 0; i < array_len(unwanted); i++) {
 		autofree char *path = xasprintf(BUILD_PREFIX "/%s", unwanted[i]);
 
@@ -175,6 +176,8 @@ int build_tune(void *arg, struct err *e)
 	if (io_write_file(AT_FDCWD, BUILD_PREFIX "/.update-timestamp", "disable\n", 8, 0644, false, e) ||
 	    io_write_file(AT_FDCWD, BUILD_ROOT "/usr/share/wine/wine.inf", "", 0, 0644, false, e) ||
 	    io_remove_tree(AT_FDCWD, BUILD_PREFIX "/drive_c/windows/inf", e))
+		return -1;
+	if (build_run(second_profile, e))
 		return -1;
 	return tune_system(e) || tune_user(e) ? -1 : 0;
 }

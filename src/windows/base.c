@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
 #include "image/digest.h"
@@ -62,8 +63,7 @@ bool windows_base_ready(const char *path, const char *lib_dir)
 {
 	autofree char *expected = windows_base_stamp(lib_dir, NULL);
 	autofree char *file = xasprintf("%s/" WINDOWS_BASE_STAMP, path);
-	autostr stamp;
+	autojson *stamp = expected ? json_parse_file(AT_FDCWD, file, MIB, &(struct err){ 0 }) : NULL;
 
-	str_init(&stamp, KIB);
-	return expected && !io_read_file(AT_FDCWD, file, &stamp, NULL) && stamp.s && !strcmp(stamp.s, expected);
+	return stamp && !strcmp(json_str(stamp, "stamp", ""), expected);
 }

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/step.h"
 #include "base/str.h"
+#include "image/digest.h"
 #include "os/run.h"
 #include "windows/base.h"
 #include "windows/registry.h"
@@ -30,45 +32,73 @@ int build_run(const char *const *argv, struct err *e)
 	return run_capture(argv, RUN_TIMEOUT_MS, &out, e);
 }
 
-static int pack(const char *archive, struct err *e)
+/* An archive of a directory becomes a layer: NAME.tar.gz, and the digest of what is in it for the stamp. Sorted, owned by
+ * root: the same packages give the same layer. */
+static int pack(struct windows_build *b, const char *directory, const char *name, struct err *e)
 {
-	/* Sorted, owned by root: the same packages give the same layer. */
-	const char *const argv[] = { "tar",
-				     "--sort=name",
-				     "--owner=0",
-				     "--group=0",
-				     "--numeric-owner",
-				     "--mtime=@1700000000",
-				     "--format=pax",
-				     "--pax-option=delete=atime,delete=ctime",
-				     "-I",
-				     "gzip -1",
-				     "-C",
-				     BUILD_ROOT,
-				     "-cf",
-				     archive,
-				     ".",
-				     NULL };
+	autofree char *archive = xasprintf("%s.tar", name);
+	const char *const tar[] = { "tar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@1700000000",
+				    "--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "-C",
+				    directory, "-cf", archive, ".", NULL };
+	const char *const gzip[] = { "gzip", "-1", "-n", archive, NULL };
+	char diff_id[DIGEST_MAX];
+	uint64_t bytes;
 
-	return build_run(argv, e);
+	if (build_run(tar, e))
+		return -1;
+	autoclose int fd = open(archive, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, errno, "%s", archive);
+	if (digest_of_file(fd, diff_id, &bytes, e) || build_run(gzip, e))
+		return -1;
+	json_object_set_new(b->layers, name, json_string(diff_id));
+	return 0;
 }
 
-static int pack_core(void *arg, struct err *e)
+static int save_version(const struct windows_version *v, bool nano, const char *from, const char *to, struct err *e)
 {
-	return pack("servercore.tar.gz", e);
-}
-
-static int pack_nano(void *arg, struct err *e)
-{
-	struct registry *r = registry_load(AT_FDCWD, BUILD_PREFIX "/system.reg", e);
+	struct registry *r = registry_load(AT_FDCWD, from, e);
 	int rc;
 
 	if (!r)
 		return -1;
-	windows_version_apply(r, windows_version_by_build(WINDOWS_DEFAULT_BUILD), true);
-	rc = registry_save(r, AT_FDCWD, BUILD_PREFIX "/system.reg", e);
+	windows_version_apply(r, v, nano);
+	rc = registry_save(r, AT_FDCWD, to, e);
 	registry_free(r);
-	return rc || pack("nanoserver.tar.gz", e) ? -1 : 0;
+	return rc;
+}
+
+/* The base has the default version; each other one is a layer with another registry. */
+static int pack_size(struct windows_build *b, bool nano, struct err *e)
+{
+	const char *size = nano ? "nanoserver" : "servercore";
+	const struct windows_version *v;
+
+	if (save_version(windows_version_by_build(WINDOWS_DEFAULT_BUILD), nano, BUILD_PREFIX "/system.reg",
+			 BUILD_PREFIX "/system.reg", e) ||
+	    pack(b, BUILD_ROOT, size, e) || io_mkdir_all("version/wine", 0755, e))
+		return -1;
+	for (size_t i = 0; (v = windows_version_at(i)); i++) {
+		autofree char *name = xasprintf("%s-%u", size, v->build);
+
+		if (v->build == WINDOWS_DEFAULT_BUILD)
+			continue;
+		if (save_version(v, nano, BUILD_PREFIX "/system.reg", "version/wine/system.reg", e) ||
+		    pack(b, "version", name, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int pack_core(void *arg, struct err *e)
+{
+	return pack_size(arg, false, e);
+}
+
+static int pack_nano(void *arg, struct err *e)
+{
+	return pack_size(arg, true, e);
 }
 
 static const struct step build_steps[] = {
@@ -99,27 +129,32 @@ static int run_steps(struct windows_build *b, struct err *e)
 }
 
 /* The stamp comes last: with it the base is whole. */
-static int publish(int dir, const char *stamp, struct err *e)
+static int publish(int dir, const json_t *layers, const char *stamp, struct err *e)
 {
-	static const char *const archives[] = { "servercore.tar.gz", "nanoserver.tar.gz" };
+	autojson *doc = json_pack("{s:s, s:O}", "stamp", stamp, "layers", layers);
+	autofree char *text = json_text(doc);
+	const char *name;
+	json_t *value;
 
 	unlinkat(dir, WINDOWS_BASE_STAMP, 0);
-	for (size_t i = 0; i < array_len(archives); i++)
-		if (renameat(AT_FDCWD, archives[i], dir, archives[i]))
-			return err_set(e, ERR_SYSTEM, errno, "%s", archives[i]);
-	return io_write_file(dir, WINDOWS_BASE_STAMP, stamp, strlen(stamp), 0644, true, e);
+	json_object_foreach((json_t *)(uintptr_t)layers, name, value) {
+		autofree char *archive = xasprintf("%s.tar.gz", name);
+
+		if (renameat(AT_FDCWD, archive, dir, archive))
+			return err_set(e, ERR_SYSTEM, errno, "%s", archive);
+	}
+	return io_write_file(dir, WINDOWS_BASE_STAMP, text, strlen(text), 0644, true, e);
 }
 
 static int build_in(int dir, const char *lib_dir, const char *stamp, void (*progress)(const char *text), struct err *e)
 {
-	struct windows_build b = { .lib_dir = lib_dir, .progress = progress };
+	autojson *layers = json_object();
+	struct windows_build b = { .lib_dir = lib_dir, .progress = progress, .layers = layers };
 	int rc;
 
-	if (io_remove_tree(dir, WORK, e) || mkdirat(dir, WORK, 0700))
+	if (io_remove_tree(dir, WORK, e) || mkdirat(dir, WORK, 0700) || fchdir(dir) || chdir(WORK))
 		return err_set(e, ERR_SYSTEM, errno, "work directory");
-	if (fchdir(dir) || chdir(WORK))
-		return err_set(e, ERR_SYSTEM, errno, "work directory");
-	rc = run_steps(&b, e) || publish(dir, stamp, e) ? -1 : 0;
+	rc = run_steps(&b, e) || publish(dir, layers, stamp, e) ? -1 : 0;
 	io_remove_tree(dir, WORK, NULL);
 	return rc;
 }

@@ -7,6 +7,7 @@
 #ifndef SILO_WINDOWS_BUILD_H
 #define SILO_WINDOWS_BUILD_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -23,6 +24,7 @@
 struct windows_build {
 	const char *lib_dir; /* has silo-winit and guest/ with the Windows programs */
 	void (*progress)(const char *text);
+	json_t *layers; /* name of each layer made: its diff id */
 };
 
 /* Run argv; its output is in the error, and nowhere else. */

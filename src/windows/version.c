@@ -31,6 +31,11 @@ const struct windows_version *windows_version_by_build(unsigned build)
 	return NULL;
 }
 
+const struct windows_version *windows_version_at(size_t i)
+{
+	return i < array_len(versions) ? &versions[i] : NULL;
+}
+
 const struct windows_version *windows_version_by_tag(const char *tag)
 {
 	size_t n = strlen(tag) - (str_ends(tag, "-amd64") ? strlen("-amd64") : 0);

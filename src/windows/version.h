@@ -4,6 +4,7 @@
 #define SILO_WINDOWS_VERSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 #include "windows/registry.h"
@@ -20,6 +21,7 @@ struct windows_version {
 #define WINDOWS_DEFAULT_BUILD 20348
 
 const struct windows_version *windows_version_by_build(unsigned build);
+const struct windows_version *windows_version_at(size_t i); /* all of them, oldest first; NULL behind the last */
 /* "ltsc2022", also with "-amd64"; NULL for others. */
 const struct windows_version *windows_version_by_tag(const char *tag);
 /* What `ver`, the registry and the version calls of every program in the container say. */

@@ -4,7 +4,7 @@
  * then the launcher with the program, and stands between them and the outside: signals become console control events,
  * the pty a pseudo console, the 32-bit exit code what Linux can carry.
  *
- *	silo-winit [--cwd DIR] [--exit-file FILE] COMMANDLINE
+ *	silo-winit [--cwd DIR] [--user NAME] [--exit-file FILE] COMMANDLINE
  *
  * The program's environment is silo-winit's own. With a terminal on stdin there is a console.
  */
@@ -60,7 +60,7 @@ static const struct {
 };
 
 struct winit {
-	const char *directory, *exit_file, *command;
+	const char *directory, *user, *exit_file, *command;
 	bool first;   /* pid 1 */
 	bool console; /* stdin is a terminal */
 	struct termios cooked;
@@ -203,8 +203,29 @@ static void start_launcher(struct winit *w)
 		close(pipe_fds[0]);
 }
 
+/* Wine has one user with one name: the other one is what its variables say. */
+static void tell_user(struct winit *w)
+{
+	static const char *const variables[] = { "USERNAME=%s",
+						 "USERPROFILE=C:\\users\\%s",
+						 "HOMEPATH=\\users\\%s",
+						 "APPDATA=C:\\users\\%s\\AppData\\Roaming",
+						 "LOCALAPPDATA=C:\\users\\%s\\AppData\\Local",
+						 "TEMP=C:\\users\\%s\\AppData\\Local\\Temp",
+						 "TMP=C:\\users\\%s\\AppData\\Local\\Temp" };
+	char text[256];
+
+	for (size_t i = 0; w->user && i < sizeof(variables) / sizeof(variables[0]); i++) {
+		const char *at = strstr(variables[i], "%s");
+
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - variables[i]), variables[i], w->user, at + 2);
+		tell(w, CONTROL_SETENV, text);
+	}
+}
+
 static void tell_program(struct winit *w, char **environment)
 {
+	tell_user(w);
 	for (; *environment; environment++)
 		tell(w, CONTROL_SETENV, *environment);
 	tell(w, CONTROL_DIRECTORY, w->directory);
@@ -361,12 +382,15 @@ static int exit_code(const struct winit *w)
 static bool read_options(struct winit *w, int argc, char **argv)
 {
 	static const struct option options[] = { { "cwd", required_argument, NULL, 'c' },
+						 { "user", required_argument, NULL, 'u' },
 						 { "exit-file", required_argument, NULL, 'e' },
 						 { 0 } };
 
 	for (int c; (c = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
 		if (c == 'c')
 			w->directory = optarg;
+		else if (c == 'u')
+			w->user = optarg;
 		else if (c == 'e')
 			w->exit_file = optarg;
 		else
@@ -381,7 +405,7 @@ int main(int argc, char **argv, char **environment)
 	struct winit w = { .directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1 };
 
 	if (!read_options(&w, argc, argv)) {
-		dprintf(2, "usage: silo-winit [--cwd DIR] [--exit-file FILE] COMMANDLINE\n");
+		dprintf(2, "usage: silo-winit [--cwd DIR] [--user NAME] [--exit-file FILE] COMMANDLINE\n");
 		return 125;
 	}
 	block_signals(&w);

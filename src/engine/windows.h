@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the engine does for Windows containers; what they are is src/windows/. */
+#ifndef SILO_ENGINE_WINDOWS_H
+#define SILO_ENGINE_WINDOWS_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "image/image.h"
+
+struct engine;
+
+/**
+ * windows_config_settle - make a container's Config that of a Windows container if its image is one.
+ *
+ * @config  canonical, merged with the image's; changed in place.
+ * @image   the image's config document.
+ * ERR_INVALID: an image that can't run here.
+ */
+int windows_config_settle(json_t *config, const json_t *image, struct err *e) must_check;
+/* Refuse what a Windows container can't have. host: canonical HostConfig. */
+int windows_host_check(const json_t *host, struct err *e) must_check;
+
+#endif
