@@ -9,6 +9,8 @@
 api_handler api_container_create, api_container_list, api_container_inspect, api_container_start, api_container_stop,
 	api_container_restart, api_container_kill, api_container_pause, api_container_unpause, api_container_rename,
 	api_container_resize, api_container_top, api_container_update, api_container_prune, api_container_remove;
+/* archive.c: its files */
+api_handler api_archive_stat, api_archive_get, api_archive_put, api_container_changes, api_container_export;
 /* streams.c: answers that go on */
 api_handler api_container_attach, api_container_logs, api_container_stats, api_container_wait, api_events;
 /* exec.c */
@@ -18,6 +20,8 @@ api_handler api_image_list, api_image_create, api_image_load, api_image_inspect,
 	api_image_remove, api_image_prune;
 /* windows.c: 1 = answered, 0 = another image, -1 */
 int api_windows_pull(struct request *r, const char *reference, struct err *e) must_check;
+/* registry.c */
+api_handler api_image_pull, api_image_push, api_image_search, api_distribution, api_auth;
 /* system.c */
 api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_build_prune, api_refuse_404,
 	api_refuse_501, api_refuse_swarm;

@@ -105,13 +105,20 @@ const char *stream_type(const struct request *r, bool tty)
 
 int stream_begin(struct request *r, const char *content_type)
 {
+	return stream_begin_with(r, content_type, NULL, NULL);
+}
+
+int stream_begin_with(struct request *r, const char *content_type, const char *name, const char *value)
+{
 	autostr head;
 
-	str_init(&head, 4 * KIB);
+	str_init(&head, 64 * KIB);
 	str_printf(&head, "HTTP/1.%d 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n", r->http10 ? 0 : 1,
 		   content_type);
 	for (size_t i = 0; i < array_len(standard_headers); i++)
 		str_printf(&head, "%s: %s\r\n", standard_headers[i].name, standard_headers[i].value);
+	if (name)
+		str_printf(&head, "%s: %s\r\n", name, value);
 	str_puts(&head, r->http10 ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n");
 	r->streaming = true;
 	return io_write_all(r->client_fd, head.s, head.len);

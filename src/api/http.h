@@ -63,6 +63,7 @@ struct request {
 	unsigned status;
 	struct MHD_Response *response;
 	bool streaming;
+	bool cut; /* the stream can't be completed: it ends without its last chunk */
 };
 
 /* The only place where an error becomes an HTTP status. */
@@ -78,6 +79,8 @@ void reply_header(struct request *r, const char *name, const char *value);
 
 /* --- streams: status 200, chunked; the connection is closed afterwards --- */
 int stream_begin(struct request *r, const char *content_type);
+/* The same with one header more; name NULL = none. */
+int stream_begin_with(struct request *r, const char *content_type, const char *name, const char *value);
 int stream_write(struct request *r, const void *data, size_t n); /* -1: the client has left */
 int stream_json(struct request *r, const json_t *line);
 void stream_end(struct request *r);

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/handlers.h"
 
-#define TEXT_FILES "copying files to or from a container is not supported yet"
-#define TEXT_EXPORT "exporting a container's file system is not supported yet"
-#define TEXT_CHANGES "listing the changes of a container's file system is not supported yet"
 #define TEXT_COMMIT "making an image of a container is not supported yet: build it elsewhere, then docker load or docker import"
 #define TEXT_BUILD "building images is not supported yet: build them elsewhere, then docker load or docker import"
 #define TEXT_SAVE "saving images is not supported yet"
-#define TEXT_REGISTRY "registries are not supported yet: docker load and docker import bring images in"
 #define TEXT_WEBSOCKET "attaching by WebSocket is not supported: use POST /containers/{id}/attach"
 #define TEXT_CHECKPOINT "checkpoints are not supported"
 #define TEXT_SWARM "swarm mode is not supported"
@@ -22,7 +18,7 @@ const struct route routes[] = {
 	{ "GET",    "/info",                          24, 0,         R_PLAIN,  api_info },
 	{ "GET",    "/events",                        24, 0,         R_PLAIN,  api_events },
 	{ "GET",    "/system/df",                     25, 0,         R_PLAIN,  api_disk_usage },
-	{ "POST",   "/auth",                          24, 0,         R_PLAIN,  api_refuse_501, TEXT_REGISTRY },
+	{ "POST",   "/auth",                          24, 64 * KIB,  R_JSON,   api_auth },
 
 	{ "GET",    "/containers/json",               24, 0,         R_PLAIN,  api_container_list },
 	{ "POST",   "/containers/create",             24, 4 * MIB,   R_JSON,   api_container_create },
@@ -44,11 +40,11 @@ const struct route routes[] = {
 	{ "POST",   "/containers/{id}/attach",        24, 0,         R_PLAIN,  api_container_attach },
 	{ "GET",    "/containers/{id}/attach/ws",     24, 0,         R_PLAIN,  api_refuse_501, TEXT_WEBSOCKET },
 	{ "POST",   "/containers/{id}/exec",          24, 1 * MIB,   R_JSON,   api_exec_create },
-	{ "GET",    "/containers/{id}/changes",       24, 0,         R_PLAIN,  api_refuse_501, TEXT_CHANGES },
-	{ "GET",    "/containers/{id}/export",        24, 0,         R_PLAIN,  api_refuse_501, TEXT_EXPORT },
-	{ "GET",    "/containers/{id}/archive",       24, 0,         R_PLAIN,  api_refuse_501, TEXT_FILES },
-	{ "HEAD",   "/containers/{id}/archive",       24, 0,         R_PLAIN,  api_refuse_501, TEXT_FILES },
-	{ "PUT",    "/containers/{id}/archive",       24, 0,         R_PLAIN,  api_refuse_501, TEXT_FILES },
+	{ "GET",    "/containers/{id}/changes",       24, 0,         R_PLAIN,  api_container_changes },
+	{ "GET",    "/containers/{id}/export",        24, 0,         R_PLAIN,  api_container_export },
+	{ "GET",    "/containers/{id}/archive",       24, 0,         R_PLAIN,  api_archive_get },
+	{ "HEAD",   "/containers/{id}/archive",       24, 0,         R_PLAIN,  api_archive_stat },
+	{ "PUT",    "/containers/{id}/archive",       24, 0,         R_UPLOAD, api_archive_put },
 	{ "GET",    "/containers/{id}/checkpoints",   25, 0,         R_PLAIN,  api_refuse_501, TEXT_CHECKPOINT },
 	{ "POST",   "/containers/{id}/checkpoints",   25, 0,         R_PLAIN,  api_refuse_501, TEXT_CHECKPOINT },
 	{ "DELETE", "/containers/{id}",               24, 0,         R_PLAIN,  api_container_remove },
@@ -59,7 +55,7 @@ const struct route routes[] = {
 	{ "GET",    "/exec/{id}/json",                24, 0,         R_PLAIN,  api_exec_inspect },
 
 	{ "GET",    "/images/json",                   24, 0,         R_PLAIN,  api_image_list },
-	{ "GET",    "/images/search",                 24, 0,         R_PLAIN,  api_refuse_501, TEXT_REGISTRY },
+	{ "GET",    "/images/search",                 24, 0,         R_PLAIN,  api_image_search },
 	{ "GET",    "/images/get",                    24, 0,         R_PLAIN,  api_refuse_501, TEXT_SAVE },
 	{ "POST",   "/images/create",                 24, 0,         R_UPLOAD, api_image_create },
 	{ "POST",   "/images/load",                   24, 0,         R_UPLOAD, api_image_load },
@@ -68,9 +64,9 @@ const struct route routes[] = {
 	{ "GET",    "/images/{name*}/history",        24, 0,         R_PLAIN,  api_image_history },
 	{ "GET",    "/images/{name*}/get",            24, 0,         R_PLAIN,  api_refuse_501, TEXT_SAVE },
 	{ "POST",   "/images/{name*}/tag",            24, 0,         R_PLAIN,  api_image_tag },
-	{ "POST",   "/images/{name*}/push",           24, 0,         R_PLAIN,  api_refuse_501, TEXT_REGISTRY },
+	{ "POST",   "/images/{name*}/push",           24, 0,         R_PLAIN,  api_image_push },
 	{ "DELETE", "/images/{name*}",                24, 0,         R_PLAIN,  api_image_remove },
-	{ "GET",    "/distribution/{name*}/json",     30, 0,         R_PLAIN,  api_refuse_404, TEXT_REGISTRY },
+	{ "GET",    "/distribution/{name*}/json",     30, 0,         R_PLAIN,  api_distribution },
 	{ "POST",   "/build",                         24, 0,         R_PLAIN,  api_refuse_501, TEXT_BUILD },
 	{ "POST",   "/build/prune",                   31, 0,         R_PLAIN,  api_build_prune },
 

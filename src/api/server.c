@@ -159,7 +159,8 @@ static enum MHD_Result request_answer(struct request *r)
 	if (r->streaming) {
 		if (rc < 0)
 			log_debug("%s: stream ended: %s", r->uri.path, r->err.msg);
-		stream_end(r);
+		if (!r->cut)
+			stream_end(r);
 		return MHD_NO;
 	}
 	if (rc < 0)

@@ -16,6 +16,7 @@
 #include "image/image.h"
 
 struct engine;
+struct registry;
 
 struct engine_options {
 	const char *root;      /* /var/lib/silo */
@@ -39,6 +40,7 @@ struct image_store *engine_images(struct engine *g);
  */
 int engine_windows_pull(struct engine *g, const char *reference, image_progress_fn *progress, void *arg,
 			struct err *e) must_check;
+struct registry *engine_registry(struct engine *g);
 
 /* --- containers ---------------------------------------------------------------------------------------------- */
 /* POST /containers/create. New {"Id", "Warnings"}. */
@@ -100,6 +102,19 @@ struct log_options {
 typedef int engine_sink_fn(void *arg, const void *data, size_t n);
 int engine_container_logs(struct engine *g, const char *ref, const struct log_options *o, int client_fd,
 			  engine_sink_fn *sink, void *arg, struct err *e) must_check;
+
+/* --- files of a container, running or not; path as the client wrote it ----------------------------------------- */
+/* {"name", "size", "mode", "mtime", "linkTarget"} of X-Docker-Container-Path-Stat. */
+json_t *engine_archive_stat(struct engine *g, const char *ref, const char *path, struct err *e) must_check;
+/* GET archive: begin is told the stat before sink gets the first byte of the tar; non-zero of either ends it. */
+int engine_archive_get(struct engine *g, const char *ref, const char *path, int (*begin)(void *arg, const json_t *stat),
+		       engine_sink_fn *sink, void *arg, struct err *e) must_check;
+/* PUT archive: the tar comes from fd. copy_owner: all belongs to the container's user. */
+int engine_archive_put(struct engine *g, const char *ref, const char *path, bool no_overwrite, bool copy_owner, int fd,
+		       struct err *e) must_check;
+int engine_container_export(struct engine *g, const char *ref, engine_sink_fn *sink, void *arg,
+			    struct err *e) must_check;
+json_t *engine_container_changes(struct engine *g, const char *ref, struct err *e) must_check; /* may be null */
 
 /* --- exec ---------------------------------------------------------------------------------------------------- */
 json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body,

@@ -320,7 +320,24 @@ int files_names(struct engine *g, struct container *c, const json_t *own, const 
 	return write_hosts(g, c, own, lines, gateway, e) < 0 ? -1 : write_resolv(g, c, dns, e);
 }
 
-int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e)
+/* Nothing of it will run: no program, log or terminal, and nobody else's namespaces or devices are needed. */
+static void leave_files(json_t *spec, json_t *silo)
+{
+	static const char *const without[] = { "exit_path", "log", "seccomp", "stdin" };
+	json_t *linux_part = json_object_get(spec, "linux"), *ns;
+	size_t i;
+
+	json_object_set_new(silo, "files_only", json_true());
+	for (i = 0; i < array_len(without); i++)
+		json_object_del(silo, without[i]);
+	json_object_del(json_object_get(spec, "process"), "terminal");
+	json_object_del(linux_part, "devices");
+	json_object_del(linux_part, "sysctl");
+	json_array_foreach(json_object_get(linux_part, "namespaces"), i, ns)
+		json_object_del(ns, "path");
+}
+
+int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, bool files_only, struct err *e)
 {
 	autofree char *dir = path_run(g, c->id, NULL);
 	autojson *config = record_config(c);
@@ -350,6 +367,8 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 	if (json_bool(host, "Init", false))
 		files_add_init(spec);
 	join_network(spec, net->fd);
+	if (files_only)
+		leave_files(spec, silo);
 	if (write_json(g, c, "config.json", spec, e) < 0)
 		return -1;
 	return write_json(g, c, "silo.json", silo, e);

@@ -15,6 +15,7 @@
 #include "engine/state.h"
 
 #define PARK_MS 5000
+#define LINGER_MS 3000
 #define QUEUE_MAX 32 /* more created at once than that: they are started the plain way */
 
 struct entry {
@@ -170,14 +171,11 @@ void preparer_free(struct preparer *p)
 	free(p);
 }
 
-void preparer_add(struct preparer *p, struct container *c)
+static bool add(struct preparer *p, struct container *c, bool parked)
 {
-	struct entry *x;
+	struct entry *x = xcalloc(1, sizeof(*x));
 
-	if (strcmp(c->isolation, "process") != 0)
-		return;
-	x = xcalloc(1, sizeof(*x));
-	x->c = record_get(c);
+	*x = (struct entry){ .c = record_get(c), .parked = parked, .until_ms = time_monotonic_ms() + LINGER_MS };
 	pthread_mutex_lock(&p->lock);
 	if (p->n < QUEUE_MAX) {
 		put_back(p, x);
@@ -185,6 +183,19 @@ void preparer_add(struct preparer *p, struct container *c)
 	}
 	pthread_cond_signal(&p->more);
 	pthread_mutex_unlock(&p->lock);
-	if (x)
-		entry_free(x);
+	if (!x)
+		return true;
+	entry_free(x);
+	return false;
+}
+
+void preparer_add(struct preparer *p, struct container *c)
+{
+	if (strcmp(c->isolation, "process") == 0)
+		add(p, c, false);
+}
+
+bool preparer_linger(struct preparer *p, struct container *c)
+{
+	return add(p, c, true);
 }

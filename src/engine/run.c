@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Start of a container: bundle, monitor, waiting clients, go. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct run {
 	struct engine *g;
 	struct container *c;
 	char *dir; /* the bundle */
+	bool files_only; /* prepared for work on its files */
 	struct net_setup net;
 	struct joined joined;
 	bool parking; /* only prepared */
@@ -34,6 +36,11 @@ struct run {
 };
 
 /* What is wrong with the network is told in Docker's own words. */
+static bool wants_network(void *arg)
+{
+	return !((struct run *)arg)->files_only;
+}
+
 static int run_network(void *arg, struct err *e)
 {
 	struct run *r = arg;
@@ -60,9 +67,9 @@ static int run_bundle(void *arg, struct err *e)
 	struct run *r = arg;
 	autofree char *old_exit = path_data(r->g, r->c->id, "exit.json");
 
-	if (unlink(old_exit) < 0 && errno != ENOENT)
+	if (!r->files_only && unlink(old_exit) < 0 && errno != ENOENT)
 		return err_set(e, ERR_SYSTEM, errno, "remove %s", old_exit);
-	if (mounts_activate(r->g, r->c, e) < 0 || files_bundle(r->g, r->c, &r->net, e) < 0)
+	if (mounts_activate(r->g, r->c, e) < 0 || files_bundle(r->g, r->c, &r->net, r->files_only, e) < 0)
 		return -1;
 	if (namespaces_join(r->g, r->c, &r->joined, e) == 0)
 		return 0;
@@ -147,7 +154,7 @@ static int run_go(void *arg, struct err *e)
 /* Until init is parked just before exec, and from there on. */
 static const struct step prepare_steps[] = {
 	/* name              wanted  run         undo: the monitor is told to end, below */
-	{ "network",         NULL,   run_network, undo_network },
+	{ "network",         wants_network, run_network, undo_network },
 	{ "bundle",          NULL,   run_bundle, NULL },
 	{ "start monitor",   NULL,   run_spawn,  NULL },
 	{ "prepare",         NULL,   run_watch,  NULL },
@@ -261,6 +268,8 @@ static bool start_parked(struct run *r, int *rc, struct err *e)
 {
 	struct container *c = r->c;
 
+	if (c->parked.files_only)
+		run_unpark(r->g, c);
 	if (c->parked.pidfd < 0)
 		return false;
 	if (net_publish(r->g, c, e) < 0) {
@@ -343,7 +352,44 @@ void run_unpark(struct engine *g, struct container *c)
 	run_init(&r, g, c);
 	r.watch = take_fd(&c->parked.watch);
 	r.pidfd = take_fd(&c->parked.pidfd);
+	c->parked.files_only = false;
 	give_up(&r);
 	net_release(g, c);
 	run_fini(&r);
+}
+
+/* A monitor that was parked may have died since. */
+static bool is_parked(const struct container *c)
+{
+	struct pollfd p = { .fd = c->parked.pidfd, .events = POLLIN };
+
+	return c->parked.pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+int run_park_files(struct engine *g, struct container *c, struct err *e)
+{
+	struct run r;
+	int rc;
+
+	if (is_parked(c))
+		return 0;
+	run_unpark(g, c);
+	run_init(&r, g, c);
+	r.files_only = true;
+	rc = prepare(&r, e);
+	if (rc == 0) {
+		c->parked.watch = take_fd(&r.watch);
+		c->parked.pidfd = take_fd(&r.pidfd);
+		c->parked.files_only = true;
+	} else {
+		give_up(&r);
+	}
+	run_fini(&r);
+	return rc;
+}
+
+void run_linger(struct engine *g, struct container *c)
+{
+	if (c->parked.pidfd >= 0 && !preparer_linger(g->preparer, c))
+		run_unpark(g, c);
 }

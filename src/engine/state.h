@@ -71,7 +71,8 @@ struct net_setup {
 	json_t *guest;
 };
 /* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */
-int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, struct err *e) must_check;
+int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, bool files_only,
+		 struct err *e) must_check;
 /* hosts and resolv.conf. own: a line of /etc/hosts for each text "ADDRESS"; lines: more of them; dns: the embedded
  * server is asked.
  * gateway: for --add-host NAME:host-gateway, or "". The files are written in place: a running container sees it. */
@@ -88,11 +89,17 @@ int run_start(struct engine *g, struct container *c, struct err *e) must_check;
 /* Prepare c up to just before exec, so that its start has little left to do; and undo that. c->op held. */
 void run_park(struct engine *g, struct container *c);
 void run_unpark(struct engine *g, struct container *c);
+/* Prepare c, which doesn't run, for work on its files; and, after that, let it go a little later: who copies one file
+ * copies another. c->op held. */
+int run_park_files(struct engine *g, struct container *c, struct err *e) must_check;
+void run_linger(struct engine *g, struct container *c);
 
 /* --- preparer (prepare.c): parks containers after their creation was answered ---------------------------------------- */
 struct preparer *preparer_new(struct engine *g, struct err *e) must_check;
 void preparer_free(struct preparer *p);
 void preparer_add(struct preparer *p, struct container *c);
+/* c is parked: unpark it in a few seconds. False: no room, the caller does it. */
+bool preparer_linger(struct preparer *p, struct container *c);
 
 /* --- standby (standby.c): a VM that waits for the next hyperv container ----------------------------------------------- */
 #define VM_UID_BASE  1900000000u /* far from users, system accounts and usual subordinate ranges */

@@ -291,8 +291,8 @@ int monitor_attach(const char *bundle_dir, const struct monitor_streams *s, stru
 
 pid_t monitor_exec(const char *bundle_dir, const struct monitor_exec *x, struct err *e)
 {
-	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op", "exec", "id", x->id, "process",
-				      x->process, "tty", x->tty, "rows", x->rows, "cols", x->cols);
+	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op",
+				      x->is_files ? "files" : "exec", "id", x->id, "process", x->process, "tty", x->tty, "rows", x->rows, "cols", x->cols);
 	const struct monitor_streams *s = x->streams;
 	bool has_client = s && s->client >= 0;
 

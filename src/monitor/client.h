@@ -85,6 +85,7 @@ struct monitor_exec {
 	const char *id;
 	const json_t *process; /* OCI process object */
 	bool tty;
+	bool is_files;                         /* {"files": ...}: also of a container that is paused or not started */
 	int rows, cols;                        /* 0 = leave */
 	const struct monitor_streams *streams; /* NULL, or client -1 = detached: /dev/null, or a tty nobody reads */
 };

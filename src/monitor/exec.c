@@ -91,6 +91,7 @@ static int exec_spawn(struct monitor *m, const struct exec_request *r, struct se
 
 	if (!p)
 		return -1;
+	s->is_files = json_object_get(r->process, "files");
 	s->next = m->execs;
 	m->execs = s;
 	return session_bind(s, p, io, e);

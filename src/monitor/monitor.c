@@ -193,7 +193,13 @@ static void on_attach_closed(void *arg, struct session *s, bool detached)
 {
 	struct monitor *m = arg;
 
-	if (m->state == LIFE_STOPPED || (s->id && !detached))
+	struct err err;
+
+	/* Nobody is left who would take the files, or send them. */
+	if (s->is_files && s->process && !s->exited && m->isolation->process_signal(s->process, SIGKILL, false, &err) &&
+	    err.kind != ERR_NOT_FOUND)
+		log_warn("%s: %s", s->id, err.msg);
+	if (m->state == LIFE_STOPPED || s->is_files || (s->id && !detached))
 		return;
 	autojson *event = s->id ? json_pack("{s:s, s:s}", "event", "exec_detached", "id", s->id)
 				: json_pack("{s:s, s:b}", "event", "attach_closed", "detached", detached);

@@ -191,6 +191,7 @@ static const struct op {
 	{ "watch",     LIFE_ASK,     true,   op_watch },
 	{ "attach",    LIFE_ATTACH,  false,  op_attach },
 	{ "exec",      LIFE_EXEC,    false,  op_exec },
+	{ "files",     LIFE_UPDATE,  false,  op_exec },
 	{ "signal",    LIFE_SIGNAL,  false,  op_signal },
 	{ "resize",    LIFE_RESIZE,  false,  op_resize },
 	{ "pause",     LIFE_PAUSE,   false,  op_pause },

@@ -45,6 +45,7 @@ struct session {
 	struct session_owner owner;
 	struct process *process; /* the isolation's; NULL before and after */
 	bool tty, stdin_once;
+	bool is_files; /* work on the container's files: ends when its client leaves */
 	struct jsonlog *log; /* borrowed; NULL = not logged */
 
 	struct stream out[STREAM_COUNT];

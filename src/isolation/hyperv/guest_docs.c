@@ -2,6 +2,7 @@
 #include "isolation/hyperv/guest_docs.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -33,12 +34,19 @@ static bool is_guest_type(const char *type)
 	return false;
 }
 
+static bool is_socket(const json_t *mount)
+{
+	return json_bool(mount, "socket", false);
+}
+
 bool guest_is_bind(const json_t *mount)
 {
 	const char *type = json_str(mount, "type", "bind");
 	const json_t *option;
 	size_t i;
 
+	if (is_socket(mount))
+		return false;
 	json_array_foreach(json_object_get(mount, "options"), i, option) {
 		const char *text = json_is_string(option) ? json_string_value(option) : "";
 
@@ -67,12 +75,15 @@ static int check_propagation(const json_t *mount, struct err *e)
 static int rewrite_mounts(json_t *mounts, struct err *e)
 {
 	json_t *mount;
-	size_t i, n = 0;
+	size_t i, n = 0, sockets = 0;
 
 	json_array_foreach(mounts, i, mount) {
 		const char *type = json_str(mount, "type", "");
 
-		if (guest_is_bind(mount)) {
+		if (is_socket(mount)) {
+			json_object_set_new(mount, "source", json_sprintf(GUEST_SOCKETS_DIR "/%zu", sockets++));
+			json_object_del(mount, "socket");
+		} else if (guest_is_bind(mount)) {
 			if (check_propagation(mount, e))
 				return -1;
 			json_object_set_new(mount, "source", json_sprintf(GUEST_SHARES_DIR "/%zu", n++));
@@ -120,7 +131,40 @@ static int own_namespaces(json_t *linux_part, struct err *e)
 	return json_object_set_new(linux_part, "namespaces", kept);
 }
 
-json_t *guest_config(const json_t *config, const char *id, struct err *e)
+/* "0-2,5": 4. Of a list that isn't well formed: some number. */
+static int64_t count_cpus(const char *list)
+{
+	int64_t n = 0;
+
+	while (*list) {
+		char *end;
+		int64_t first = strtol(list, &end, 10), last = first;
+
+		if (*end == '-')
+			last = strtol(end + 1, &end, 10);
+		n += last - first + 1;
+		list = *end == ',' ? end + 1 : "";
+	}
+	return n;
+}
+
+json_t *guest_resources(const json_t *resources, int64_t cpus)
+{
+	json_t *guest = json_deep_copy(resources), *cpu = json_object_get(guest, "cpu");
+	const char *list = json_str(cpu, "cpus", "");
+	int64_t n = count_cpus(list);
+
+	json_object_del(guest, "blockIO");
+	json_object_del(cpu, "mems");
+	if (n > cpus)
+		n = cpus;
+	if (*list)
+		json_object_set_new(cpu, "cpus",
+				    n > 1 ? json_sprintf("0-%lld", (long long)n - 1) : json_string("0"));
+	return guest;
+}
+
+json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct err *e)
 {
 	autojson *guest = json_deep_copy(config);
 	json_t *linux_part = json_object_get(guest, "linux");
@@ -134,6 +178,9 @@ json_t *guest_config(const json_t *config, const char *id, struct err *e)
 	    check_devices(json_object_get(linux_part, "devices"), e) || own_namespaces(linux_part, e))
 		return NULL;
 	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));
+	if (json_object_get(linux_part, "resources"))
+		json_object_set_new(linux_part, "resources",
+				    guest_resources(json_object_get(linux_part, "resources"), cpus));
 	drop(linux_part, host_only_linux, array_len(host_only_linux));
 	drop(guest, host_only, array_len(host_only));
 	drop(json_object_get(guest, "process"), host_only_process, array_len(host_only_process));
@@ -176,6 +223,8 @@ json_t *guest_silo(const struct bundle *b, struct err *e)
 
 		json_object_set_new(silo, "seccomp_data", json_string(filter));
 	}
+	if (b->files_only)
+		json_object_set_new(silo, "files_only", json_true());
 	if (b->init_path)
 		json_object_set_new(silo, "init", json_string(GUEST_INIT_PATH));
 	return take_ptr(&silo);

@@ -248,8 +248,6 @@ static int find_owner(struct files *f, struct extract *x, struct err *e)
 	autofree struct user_ids *ids = xcalloc(1, sizeof(*ids));
 	autostr passwd, group;
 
-	if (!f->owner)
-		return 0;
 	str_init(&passwd, PASSWD_BYTES_MAX);
 	str_init(&group, PASSWD_BYTES_MAX);
 	if (root_read_file(f->root, "/etc/passwd", &passwd, e) || root_read_file(f->root, "/etc/group", &group, e) ||
@@ -302,7 +300,7 @@ static int do_put(struct files *f, struct err *e)
 	real = real_path(f, dir);
 	x.root = f->root;
 	x.base = real ? real : path;
-	if (find_owner(f, &x, e) || files_head(json_pack("{s:o}", "resolved", text_json(x.base)), e))
+	if ((f->owner && find_owner(f, &x, e)) || files_head(json_pack("{s:o}", "resolved", text_json(x.base)), e))
 		return -1;
 	x.base += strcmp(x.base, "/") == 0;
 	in.data = xmalloc(IN_BYTES);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* docker cp, diff, export: the Engine API's view of a container's files. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "base/str.h"
+#include "engine/mount_points.h"
+#include "engine/state.h"
+#include "engine/talk.h"
+#include "os/root.h"
+
+#define CHUNK_BYTES (128 * KIB)
+#define CHANGES_BYTES_MAX (64 * MIB)
+
+/* Docker's text for a path that isn't there. */
+static int file_error(const char *ref, const char *path, struct err *e)
+{
+	if (e->kind == ERR_NOT_FOUND && e->sys)
+		return err_set(e, ERR_NOT_FOUND, 0, "Could not find the file %.300s in container %.128s", path, ref);
+	return -1;
+}
+
+/* A guest may say anything: what is handed on has the form that it must have. */
+static json_t *checked_stat(const json_t *head, struct err *e)
+{
+	const json_t *stat = json_object_get(head, "stat");
+	json_t *out = json_pack("{s:s, s:I, s:I, s:s, s:s}", "name", json_str(stat, "name", ""), "size",
+				(json_int_t)json_int(stat, "size", 0), "mode",
+				(json_int_t)(json_int(stat, "mode", 0) & UINT32_MAX), "mtime",
+				json_str(stat, "mtime", "0001-01-01T00:00:00Z"), "linkTarget",
+				json_str(stat, "linkTarget", ""));
+
+	if (!json_is_object(stat) || !out) {
+		json_decref(out);
+		err_set(e, ERR_SYSTEM, 0, "the answer about a file is none");
+		return NULL;
+	}
+	return out;
+}
+
+static int copy_out(struct talk *t, engine_sink_fn *sink, void *arg, struct err *e)
+{
+	autofree char *buf = xmalloc(CHUNK_BYTES);
+	ssize_t n;
+
+	while ((n = talk_read(t, buf, CHUNK_BYTES, e)) > 0)
+		if (sink(arg, buf, (size_t)n))
+			return err_set(e, ERR_TIMEOUT, 0, "client has left");
+	return n < 0 ? -1 : 0;
+}
+
+json_t *engine_archive_stat(struct engine *g, const char *ref, const char *path, struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	autojson *request = json_pack("{s:s, s:s}", "op", "stat", "path", path);
+	autojson *head = NULL;
+	struct talk t;
+	json_t *stat;
+
+	if (!c)
+		return NULL;
+	if (talk_open(&t, g, c, request, false, &head, e)) {
+		file_error(ref, path, e);
+		return NULL;
+	}
+	stat = checked_stat(head, e);
+	talk_close(&t);
+	return stat;
+}
+
+int engine_archive_get(struct engine *g, const char *ref, const char *path, int (*begin)(void *arg, const json_t *stat),
+		       engine_sink_fn *sink, void *arg, struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	autojson *request = json_pack("{s:s, s:s}", "op", "get", "path", path);
+	autojson *head = NULL;
+	autojson *stat = NULL;
+	struct talk t;
+	int rc;
+
+	if (!c)
+		return -1;
+	if (talk_open(&t, g, c, request, false, &head, e))
+		return file_error(ref, path, e);
+	stat = checked_stat(head, e);
+	container_event(g, c, "archive-path", NULL);
+	rc = !stat || begin(arg, stat) || copy_out(&t, sink, arg, e);
+	talk_close(&t);
+	return rc ? -1 : 0;
+}
+
+/* Docker's rule: what isn't in a volume is the root file system, and either may be read-only. */
+static int check_writable(struct container *c, const char *resolved, struct err *e)
+{
+	autojson *host = record_host(c);
+	json_t *points = json_object_get(host, MOUNT_POINTS), *point;
+	const json_t *best = NULL;
+	size_t i;
+
+	json_array_foreach(points, i, point) {
+		const char *destination = json_str(point, "Destination", "");
+
+		if (path_is_below(resolved, destination) &&
+		    strlen(destination) >= strlen(json_str(best, "Destination", "")))
+			best = point;
+	}
+	if (best && !json_bool(best, "RW", true))
+		return err_set(e, ERR_FORBIDDEN, 0, "mounted volume is marked read-only");
+	if (!best && json_bool(host, "ReadonlyRootfs", false))
+		return err_set(e, ERR_FORBIDDEN, 0, "container rootfs is marked read-only");
+	return 0;
+}
+
+int engine_archive_put(struct engine *g, const char *ref, const char *path, bool no_overwrite, bool copy_owner, int fd,
+		       struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	autojson *config = c ? record_config(c) : NULL;
+	const char *user = json_str(config, "User", "");
+	autojson *request = json_pack("{s:s, s:s, s:b}", "op", "put", "path", path, "no_overwrite", no_overwrite);
+	autojson *head = NULL;
+	struct talk t;
+	int rc;
+
+	if (!c)
+		return -1;
+	if (copy_owner && *user)
+		json_object_set_new(request, "owner", json_string(user));
+	if (talk_open(&t, g, c, request, true, &head, e))
+		return file_error(ref, path, e);
+	rc = check_writable(c, json_str(head, "resolved", ""), e) || talk_send(&t, fd, e);
+	talk_close(&t);
+	if (!rc)
+		container_event(g, c, "extract-to-dir", NULL);
+	return rc ? -1 : 0;
+}
+
+int engine_container_export(struct engine *g, const char *ref, engine_sink_fn *sink, void *arg, struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	autojson *request = json_pack("{s:s}", "op", "export");
+	autojson *head = NULL;
+	struct talk t;
+	int rc;
+
+	if (!c || talk_open(&t, g, c, request, false, &head, e))
+		return -1;
+	rc = copy_out(&t, sink, arg, e);
+	talk_close(&t);
+	if (!rc)
+		container_event(g, c, "export", NULL);
+	return rc;
+}
+
+static int add_text(void *arg, const void *data, size_t n)
+{
+	return str_add(arg, data, n);
+}
+
+json_t *engine_container_changes(struct engine *g, const char *ref, struct err *e)
+{
+	autorecord *c = table_find(g, ref, e);
+	autojson *request = json_pack("{s:s}", "op", "diff");
+	autojson *head = NULL;
+	autojson *list = json_array();
+	struct talk t;
+	char *save = NULL;
+	autostr text;
+	int rc;
+
+	str_init(&text, CHANGES_BYTES_MAX);
+	if (!c || talk_open(&t, g, c, request, false, &head, e))
+		return NULL;
+	rc = copy_out(&t, add_text, &text, e);
+	talk_close(&t);
+	if (text.full)
+		err_set(e, ERR_LIMIT, 0, "container %s has too many changes to list", ref);
+	if (rc)
+		return NULL;
+	for (char *line = text.s ? strtok_r(text.s, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+		autojson *change = json_parse(line, strlen(line), "change", e);
+		const char *path = json_str(change, "Path", NULL);
+
+		if (!path)
+			return e->kind ? NULL : (err_set(e, ERR_SYSTEM, 0, "a change without a path"), NULL);
+		json_array_append_new(
+			list, json_pack("{s:s, s:I}", "Path", path, "Kind", (json_int_t)json_int(change, "Kind", 0)));
+	}
+	/* Docker sends null for none. */
+	return json_array_size(list) ? json_incref(list) : json_null();
+}
