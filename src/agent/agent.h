@@ -17,6 +17,7 @@
 #define AGENT_MACHINE_ID_LEN 32
 
 struct guest_container;
+struct agent_sockets;
 
 struct agent {
 	struct loop *loop;
@@ -25,6 +26,7 @@ struct agent {
 	bool set_up; /* "setup" has come: this is a clone (or a cold boot) with a host of its own */
 	char machine_id[AGENT_MACHINE_ID_LEN + 1];
 	struct guest_container *containers;
+	struct agent_sockets *sockets;
 };
 
 /* Everything before the template's snapshot: root, kernel file systems, modules, loopback, port. */
@@ -42,6 +44,10 @@ int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned sho
 
 /* Directories and files that the host shares: mounted at GUEST_SHARES_DIR, once. */
 int agent_mount_shares(struct err *e) must_check;
+/* Listen for what the host's sockets ([{"uid", "gid", "mode"}], NULL = none) get in connections. */
+int agent_open_sockets(struct agent *a, const json_t *sockets, struct err *e) must_check;
+/* The host's answer to one of them. */
+void agent_socket_connected(struct agent *a, const json_t *body);
 
 /* Serve the channel until it ends; returns why. */
 void agent_serve(struct agent *a, struct err *e);

@@ -40,6 +40,12 @@ static void on_request(void *arg, int64_t id, const char *op, const json_t *body
 	containers_sweep(a);
 }
 
+static void on_event(void *arg, const char *name, const json_t *body)
+{
+	if (!strcmp(name, "socket_connected"))
+		agent_socket_connected(arg, body);
+}
+
 static int connect_channel(struct agent *a, struct err *e);
 
 static void on_reconnect(void *arg, uint32_t events)
@@ -75,7 +81,9 @@ static void on_broken(void *arg, const struct err *why)
 
 static int connect_channel(struct agent *a, struct err *e)
 {
-	const struct channel_handlers handlers = { .arg = a, .request = on_request, .broken = on_broken };
+	const struct channel_handlers handlers = {
+		.arg = a, .request = on_request, .event = on_event, .broken = on_broken
+	};
 
 	a->channel = channel_new(a->loop, a->port, &handlers, e);
 	return a->channel ? 0 : -1;

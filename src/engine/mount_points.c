@@ -164,9 +164,6 @@ int mounts_resolve(struct engine *g, struct container *c, struct err *e)
 			return err_set(e, ERR_INVALID, 0,
 				       "error looking up volume plugin %.100s: plugin \"%.100s\" not found",
 				       json_str(p, "Driver", ""), json_str(p, "Driver", ""));
-		if (hyperv && is_type(p, "npipe"))
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "mounts of type \"npipe\": not supported yet by Silo with hyperv isolation");
 		if (hyperv && *propagation && !str_ends(propagation, "private"))
 			return err_set(
 				e, ERR_UNSUPPORTED, 0,
@@ -328,11 +325,13 @@ int mounts_activate(struct engine *g, struct container *c, struct err *e)
 bool mounts_share_files(struct container *c)
 {
 	autojson *host = record_host(c);
+	struct stat st;
 	json_t *p;
 	size_t i;
 
 	json_array_foreach(points_of(host), i, p) {
-		if (!is_type(p, "tmpfs"))
+		/* A socket's connections are forwarded. */
+		if (!is_type(p, "tmpfs") && (stat(json_str(p, "Source", ""), &st) < 0 || !S_ISSOCK(st.st_mode)))
 			return true;
 	}
 	return false;

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tarfile
 
 import pytest
@@ -207,19 +206,6 @@ def test_private_by_default(engine, shared, name):
     assert mounts(engine, name)["/p"]["Propagation"] == "private"
     result = engine.docker("run", "--rm", "--isolation=process", "-v", f"{shared}:/p:rshared", BASE, "true", code=125)
     assert f"path {shared} is mounted on " in result.err and "but it is not a shared mount" in result.err
-
-
-def test_socket(engine, run, mode, shared, name):
-    """A unix socket of the host: a bind in process mode; what a VM can't do with one is refused."""
-    path = shared / "sock"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-        for how in (["-v", f"{path}:/s"], ["--mount", f"type=npipe,source={path},target=/s"]):
-            if mode == "hyperv":
-                assert run("--rm", *how, BASE, "true", code=None).code == 125
-                continue
-            assert run("--rm", *how, BASE, "sh", "-c", "test -S /s && echo socket").out == "socket\n"
 
 
 def test_vmwp_with_shares_is_jailed(engine, shared, name):

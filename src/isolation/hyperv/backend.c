@@ -24,7 +24,7 @@ int sandbox_check(const struct bundle *b, struct err *e)
 	if (!b->rootfs.image || !b->rootfs.disk)
 		return err_set(e, ERR_UNSUPPORTED, 0,
 			       "a hyperv container needs an image and a disk as its root file system");
-	autojson *config = guest_config(b->config, b->id, e);
+	autojson *config = guest_config(b->config, b->id, 1, e);
 
 	return config ? 0 : -1;
 }
@@ -99,9 +99,11 @@ struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const 
 	return s;
 }
 
-void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev)
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *sockets,
+		     const struct isolation_events *ev)
 {
 	s->bundle = b;
+	s->sockets = sockets;
 	s->events = *ev;
 	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
 }
@@ -110,7 +112,9 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 				    struct err *e)
 {
 	const json_t *vm = json_object_get(b->silo, "vm");
+	struct sockets *sockets = sockets_open(b->config, e);
 	struct shares shares = { 0 };
+	struct allowance allowance = { 0 };
 	struct sandbox *s = NULL;
 	struct vm_options o = {
 		.id = b->id,
@@ -122,15 +126,22 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 		.cold = json_bool(vm, "cold", false),
 	};
 
-	if (!sandbox_check(b, e) && !shares_open(b->config, &shares, e)) {
+	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&
+	    !allowance_open(&allowance, b, o.template_dir, e)) {
 		o.shares = shares.fds;
 		o.n_shares = shares.n;
+		o.cgroup = allowance.cgroup;
+		o.oom_score_adj = allowance.oom_score_adj;
 		s = sandbox_start(&o, l, ev, e);
 	}
 	shares_close(&shares);
-	if (!s)
+	if (!s) {
+		sockets_free(sockets);
+		allowance_close(&allowance);
 		return NULL;
-	sandbox_belongs(s, b, ev);
+	}
+	s->allowance = allowance;
+	sandbox_belongs(s, b, sockets, ev);
 	if (!sandbox_setup(s, e))
 		return s;
 	err_prefix(e, "guest");
@@ -148,8 +159,10 @@ static void sandbox_close(struct sandbox *s)
 		log_warn("sync: %s", e.msg);
 	loop_remove(&s->telling);
 	loop_remove(&s->vm_io);
+	sockets_free(s->sockets);
 	channel_free(s->channel);
 	vm_free(s->vm);
+	allowance_close(&s->allowance);
 	free(s);
 }
 
@@ -194,7 +207,7 @@ static struct container *container_create(struct sandbox *s, const struct bundle
 					  struct err *e)
 {
 	autojson *request = json_object();
-	json_t *config = guest_config(b->config, b->id, e), *silo = config ? guest_silo(b, e) : NULL;
+	json_t *config = guest_config(b->config, b->id, s->allowance.cpus, e), *silo = config ? guest_silo(b, e) : NULL;
 
 	json_object_set_new(request, "config", config);
 	json_object_set_new(request, "silo", silo);
@@ -227,6 +240,8 @@ static int container_start(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
 
+	if (allowance_hold(&c->sandbox->allowance, e))
+		return -1;
 	return agent_order(c->sandbox, "start", request, e);
 }
 
@@ -322,8 +337,10 @@ static int container_update(struct container *c, const json_t *resources, struct
 {
 	autojson *request = request_for(c);
 
-	json_object_set(request, "resources", (json_t *)(uintptr_t)resources);
-	return agent_order(c->sandbox, "update", request, e);
+	json_object_set_new(request, "resources", guest_resources(resources, c->sandbox->allowance.cpus));
+	if (agent_order(c->sandbox, "update", request, e))
+		return -1;
+	return allowance_update(&c->sandbox->allowance, resources, e);
 }
 
 static void container_delete(struct container *c)
@@ -331,6 +348,9 @@ static void container_delete(struct container *c)
 	autojson *request = request_for(c);
 	struct err e;
 
+	/* Unmounting and the like is no time of the container's. */
+	if (allowance_release(&c->sandbox->allowance, &e))
+		log_warn("%s: %s", c->id, e.msg);
 	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, &e))
 		log_warn("%s: delete in the guest: %s", c->id, e.msg);
 	container_free(c);

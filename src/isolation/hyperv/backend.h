@@ -3,7 +3,9 @@
 #ifndef SILO_HYPERV_BACKEND_H
 #define SILO_HYPERV_BACKEND_H
 
+#include "isolation/hyperv/allowance.h"
 #include "isolation/hyperv/channel.h"
+#include "isolation/hyperv/sockets.h"
 #include "isolation/hyperv/vm.h"
 #include "isolation/isolation.h"
 
@@ -33,10 +35,12 @@ struct sandbox {
 	struct loop *loop;
 	struct isolation_events events;
 	struct vm *vm;
+	struct allowance allowance;
 	struct channel *channel;
 	struct loop_io *vm_io;   /* its pidfd */
 	struct loop_io *telling; /* timer: what is left to tell after the sandbox was lost */
 	struct container *containers;
+	struct sockets *sockets; /* NULL before the bundle is known */
 	int64_t next_key;
 	int timeout_ms; /* for one answer of the guest */
 	bool silent;    /* the last call got no answer */
@@ -62,8 +66,9 @@ int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *
 /* A VM and the channel to its agent, which has not been spoken to. NULL with *e, and nothing is left. */
 struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const struct isolation_events *ev,
 			      struct err *e) must_check;
-/* From now on it is this bundle's. */
-void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev);
+/* From now on it is this bundle's, with these sockets (taken; NULL = none). */
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *sockets,
+		     const struct isolation_events *ev);
 /* What makes the clone a machine of its own: random numbers, clock, machine-id; it binds its disks. */
 int sandbox_setup(struct sandbox *s, struct err *e) must_check;
 /* What can't be done with this bundle is said before a VM is started for it. */

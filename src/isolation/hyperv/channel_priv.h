@@ -28,6 +28,7 @@ struct stream {
 	struct loop_io *io_from, *io_to;  /* watched only while there is something to do */
 	bool tty, held;
 	bool sends, takes;                /* the directions that it was made with */
+	bool socket;                      /* `from` and `to` are one connection, whose ends are told apart */
 	bool unwatchable;                 /* `from` is a plain file: always ready, epoll refuses it */
 	uint32_t credit;                  /* bytes that the peer still takes */
 	uint32_t window;                  /* bytes that the peer may still send */

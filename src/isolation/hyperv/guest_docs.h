@@ -18,15 +18,25 @@
 #define GUEST_SHARES_TAG "share"
 #define GUEST_SHARES_DIR "/run/silo/shares"
 
+/* Where the agent listens for the sockets of the host: 0, 1, ... (sockets.h). */
+#define GUEST_SOCKETS_DIR "/run/silo/sockets"
+#define GUEST_SOCKETS_MAX 64
+#define GUEST_CONNECTIONS_MAX 256 /* of one VM at a time; further clients wait in the guest */
+
 /**
  * guest_config - config.json for the guest. Pure.
  *
+ * @cpus  how many the guest has.
  * Without the network namespace (the container has the VM's) and what only makes sense on the host (hooks, labels of
  * security modules); the sources of bind mounts are those of GUEST_SHARES_DIR. ERR_UNSUPPORTED: host devices, namespaces of other containers.
  */
-json_t *guest_config(const json_t *config, const char *id, struct err *e) must_check;
+json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct err *e) must_check;
 
-/* Is this element of config.json's mounts a bind: something of the host that the guest gets as a share? */
+/* linux.resources for a guest with so many CPUs: numbers of CPUs, memory nodes and devices are the host's. Pure. */
+json_t *guest_resources(const json_t *resources, int64_t cpus);
+
+/* Is this element of config.json's mounts a bind: something of the host that the guest gets as a share? One that
+ * sockets_open() has marked is none. */
 bool guest_is_bind(const json_t *mount);
 
 /* silo.json for the guest; reads the small files that are bound into the container. */

@@ -123,6 +123,8 @@ int sandbox_setup(struct sandbox *s, struct err *e)
 		json_object_set(request, "network", network);
 	if (shares_wanted(s->bundle->config))
 		json_object_set_new(request, "shares", json_true());
+	if (s->sockets)
+		json_object_set_new(request, "sockets", sockets_describe(s->sockets));
 	explicit_bzero(entropy, sizeof entropy);
 	return agent_order(s, "setup", request, e);
 }
@@ -159,6 +161,8 @@ static const struct {
 } guest_events[] = {
 	{ "process_exited", on_process_exited },
 	{ "oom", on_oom },
+	{ "socket_connect", sockets_on_connect },
+	{ "socket_opened", sockets_on_opened },
 };
 
 void hyperv_event(void *arg, const char *name, const json_t *body)
@@ -191,6 +195,8 @@ static void on_telling(void *arg, uint32_t events)
 
 	s->telling = NULL;
 	if (!p) {
+		if (allowance_exceeded(&s->allowance) && s->containers && s->events.oom)
+			s->events.oom(s->events.arg, s->containers);
 		s->events.sandbox_lost(s->events.arg, &s->why);
 		return;
 	}

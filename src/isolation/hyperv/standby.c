@@ -48,7 +48,7 @@ static int rehearse(struct sandbox *s, const struct bundle *b, const struct isol
 	autojson *request = json_object();
 	int rc;
 
-	sandbox_belongs(s, b, &mine);
+	sandbox_belongs(s, b, NULL, &mine);
 	rc = vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) || sandbox_setup(s, e) ||
 			     run_container(s, b, &r, e) || agent_order(s, "reset", request, e)
 		     ? -1
@@ -72,13 +72,25 @@ struct sandbox *standby_open(const struct standby_options *o, struct loop *l, co
 	return NULL;
 }
 
+/* Its cgroup; it gets there while the guest is being told who it is. */
+static int move_machine(struct sandbox *s, const struct bundle *b, struct err *e)
+{
+	const char *template = json_str(json_object_get(b->silo, "vm"), "template", "");
+
+	if (allowance_open(&s->allowance, b, template, e))
+		return -1;
+	return allowance_move(&s->allowance, vm_pid(s->vm), e);
+}
+
 int standby_take(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e)
 {
 	int tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0);
+	struct sockets *sockets = sockets_open(b->config, e);
 
-	sandbox_belongs(s, b, ev);
-	if (!sandbox_check(b, e) && (!tap || !vm_attach_network(s->vm, tap, e)) &&
-	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e)) {
+	sandbox_belongs(s, b, sockets, ev);
+	if (sockets && !sandbox_check(b, e) && !move_machine(s, b, e) && (!tap || !vm_attach_network(s->vm, tap, e)) &&
+	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e) &&
+	    !allowance_moved(&s->allowance, e)) {
 		vm_seal(s->vm);
 		return 0;
 	}

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -65,6 +66,7 @@ struct stream *stream_new(struct channel *c, const struct stream_options *o, str
 	s->window = to >= 0 ? STREAM_WINDOW_BYTES : 0;
 	s->sends = from >= 0;
 	s->takes = to >= 0;
+	s->socket = o->to >= 0 && o->to == o->from && !o->tty;
 	s->from = take_fd(&from);
 	s->to = take_fd(&to);
 	str_init(&s->pending, STREAM_WINDOW_BYTES);
@@ -106,15 +108,6 @@ static void tell_end(struct stream *s, enum frame_type type)
 	channel_send_frame(s->channel, type, 0, s->id, NULL, 0);
 }
 
-/* The source has ended: a tty's other direction has nobody left either. */
-static void end_from(struct stream *s)
-{
-	close_from(s);
-	tell_end(s, FRAME_EOF);
-	if (s->tty)
-		close_to(s);
-}
-
 /* Nobody takes the peer's bytes any more: it need not send them. */
 static void refuse(struct stream *s)
 {
@@ -122,6 +115,27 @@ static void refuse(struct stream *s)
 	close_from(s);
 	s->told_end = false; /* EOF may have been said: CLOSE says more */
 	tell_end(s, FRAME_CLOSE);
+}
+
+/* Has whoever is connected gone altogether, and not just said its last word? */
+static bool has_hung_up(const struct stream *s)
+{
+	struct pollfd p = { .fd = s->to };
+
+	return s->socket && s->to >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
+}
+
+/* The source has ended: a tty's other direction has nobody left either. */
+static void end_from(struct stream *s)
+{
+	if (has_hung_up(s)) {
+		refuse(s);
+		return;
+	}
+	close_from(s);
+	tell_end(s, FRAME_EOF);
+	if (s->tty)
+		close_to(s);
 }
 
 /* ---- descriptor to peer ---- */
@@ -235,7 +249,10 @@ static void on_to(void *arg, uint32_t events)
 	struct stream *s = arg;
 	struct channel *c = s->channel;
 
-	write_pending(s);
+	if (s->from < 0 && has_hung_up(s))
+		refuse(s);
+	else
+		write_pending(s);
 	stream_arm(s);
 	channel_settle(c);
 	channel_dispatch(c);
@@ -267,7 +284,12 @@ void stream_arm(struct stream *s)
 	if (s->unwatchable)
 		while (may_send(s) && send_chunk(s))
 			;
-	watch(s, &s->io_to, s->to, s->to >= 0 && s->pending.len, EPOLLOUT, on_to);
+	/* A client that has said its last word may leave before it was answered: the peer wants to know. */
+	bool may_leave = s->socket && s->from < 0;
+
+	watch(s, &s->io_to, s->to, s->to >= 0 && (s->pending.len || may_leave), EPOLLOUT, on_to);
+	if (s->io_to && s->socket)
+		loop_set_events(s->io_to, s->pending.len ? EPOLLOUT : 0);
 }
 
 void streams_arm(struct channel *c)
