@@ -42,11 +42,13 @@ static const struct option {
 	{ NULL, "vm-standby", OPTION_BOOL, offsetof(struct config, vm_standby), NULL, NULL },
 };
 
-/* Keys that the engine reads by itself, and checks: engine/net_defaults.c. */
+/* Keys that the engine reads by itself, and checks: engine/net_defaults.c, registry/settings.c. */
 static const char *const engine_keys[] = { "bip",           "default-address-pools", "dns",    "dns-opts", "dns-search",
 					   "fixed-cidr",    "fixed-cidr-v6",         "icc",    "ip",       "ip-forward",
 					   "ip-masq",       "ip6tables",             "ipv6",   "iptables", "mtu",
-					   "userland-proxy" };
+					   "userland-proxy",
+					   "insecure-registries", "registry-mirrors", "max-concurrent-downloads",
+					   "max-concurrent-uploads", "max-download-attempts" };
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"

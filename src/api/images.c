@@ -150,9 +150,5 @@ int api_image_create(struct request *r, struct err *e)
 	windows = pull_windows(r, image, e);
 	if (windows)
 		return windows < 0 ? -1 : 0;
-	return err_set(
-		e, ERR_NOT_FOUND, 0,
-		"pull access denied for %.200s: pulling images is not supported yet: load one with docker load or "
-		"docker import",
-		image);
+	return api_image_pull(r, e);
 }

@@ -17,6 +17,7 @@
 #include "engine/health.h"
 #include "engine/restart.h"
 #include "engine/state.h"
+#include "registry/registry.h"
 #include "volume/volume.h"
 
 /* An image is in use by every container made from it, running or not. */
@@ -79,6 +80,19 @@ static int load_id(struct engine *g, struct err *e)
 	return io_write_file(AT_FDCWD, path, g->id, strlen(g->id), 0644, true, e);
 }
 
+static int open_registry(struct engine *g, struct err *e)
+{
+	autofree char *helper = xasprintf("%s/silo-registry", g->lib_dir);
+	const struct registry_options o = { .helper_path = helper,
+					    .config = g->config,
+					    .images = g->images,
+					    .event = image_event,
+					    .event_arg = g };
+
+	g->registry = registry_open(&o, e);
+	return g->registry ? 0 : -1;
+}
+
 static int open_state(struct engine *g, struct err *e)
 {
 	autofree char *path = xasprintf("%s/state.db", g->root);
@@ -94,7 +108,7 @@ static int open_state(struct engine *g, struct err *e)
 	if (!g->db || record_schema(g->db, e) < 0)
 		return -1;
 	g->images = image_store_open(&images, g->db, e);
-	if (!g->images)
+	if (!g->images || open_registry(g, e) < 0)
 		return -1;
 	g->volumes = volume_store_open(g->root, g->db, e);
 	return g->volumes ? 0 : -1;
@@ -182,6 +196,7 @@ void engine_close(struct engine *g)
 	if (!g)
 		return;
 	g->closing = true;
+	registry_stop(g->registry);
 	events_close(g->events);
 	preparer_free(g->preparer);
 	standby_free(g->standby);
@@ -195,6 +210,7 @@ void engine_close(struct engine *g)
 		record_put(g->containers[i]);
 	free(g->containers);
 	volume_store_close(g->volumes);
+	registry_close(g->registry);
 	image_store_close(g->images);
 	db_close(g->db);
 	events_free(g->events);
@@ -211,6 +227,11 @@ void engine_close(struct engine *g)
 struct image_store *engine_images(struct engine *g)
 {
 	return g->images;
+}
+
+struct registry *engine_registry(struct engine *g)
+{
+	return g->registry;
 }
 
 void engine_event(struct engine *g, const char *type, const char *action, const char *id, const json_t *attributes)

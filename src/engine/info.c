@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "engine/inspect.h"
 #include "engine/template_use.h"
+#include "registry/registry.h"
 
 static void set_counts(struct engine *g, json_t *out)
 {
@@ -96,8 +97,7 @@ static const char constants[] =
 	"\"Plugins\":{\"Volume\":[],\"Network\":[\"host\",\"none\"],\"Authorization\":null,\"Log\":[\"json-file\","
 	"\"none\"]},"
 	"\"NFd\":0,\"NGoroutines\":0,\"NEventsListener\":0,\"LoggingDriver\":\"json-file\","
-	"\"IndexServerAddress\":\"https://index.docker.io/v1/\",\"RegistryConfig\":{\"InsecureRegistryCIDRs\":[],"
-	"\"IndexConfigs\":{},\"Mirrors\":[]},\"GenericResources\":null,\"HttpProxy\":\"\",\"HttpsProxy\":\"\","
+	"\"IndexServerAddress\":\"https://index.docker.io/v1/\",\"GenericResources\":null,\"HttpProxy\":\"\",\"HttpsProxy\":\"\","
 	"\"NoProxy\":\"\",\"Labels\":[],\"Runtimes\":{\"silo\":{\"path\":\"silo\"},\"runc\":{\"path\":\"silo\"},"
 	"\"io.containerd.runc.v2\":{\"path\":\"silo\"}},\"DefaultRuntime\":\"silo\",\"Swarm\":{\"NodeID\":\"\","
 	"\"NodeAddr\":\"\",\"LocalNodeState\":\"inactive\",\"ControlAvailable\":false,\"Error\":\"\","
@@ -141,6 +141,7 @@ json_t *engine_info(struct engine *g, struct err *e)
 	set_host(g, out);
 	for (size_t i = 0; i < array_len(flags); i++)
 		json_object_set_new(out, flags[i].name, json_boolean(flags[i].value));
+	json_object_set_new(out, "RegistryConfig", registry_info(g->registry));
 	json_object_set_new(out, "CgroupDriver", json_string("cgroupfs"));
 	json_object_set_new(out, "CgroupVersion", json_string(unified ? "2" : "1"));
 	json_object_set_new(out, "Isolation", json_string(isolation));
