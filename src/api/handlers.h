@@ -10,6 +10,7 @@ api_handler api_container_create, api_container_list, api_container_inspect, api
 	api_container_restart, api_container_kill, api_container_pause, api_container_unpause, api_container_rename,
 	api_container_resize, api_container_top, api_container_update, api_container_prune, api_container_remove;
 /* archive.c: its files */
+api_handler api_commit, api_image_save;
 api_handler api_archive_stat, api_archive_get, api_archive_put, api_container_changes, api_container_export;
 /* streams.c: answers that go on */
 api_handler api_container_attach, api_container_logs, api_container_stats, api_container_wait, api_events;

@@ -100,6 +100,8 @@ const char *query_str(const struct request *r, const char *key); /* NULL when ab
 int query_filters(const struct request *r, json_t **out, struct err *e) must_check;
 /* ERR_INVALID "invalid filter 'x'" for a key that isn't in the list. */
 int filters_check(const json_t *filters, const char *const *known, size_t n_known, struct err *e) must_check;
+/* Lines of all "changes" (save.c): new array. */
+json_t *query_changes(const struct request *r);
 const char *request_header(const struct request *r, const char *name);
 /* The JSON object in the body; an empty body is an error unless optional (then NULL and *e untouched). Borrowed. */
 const json_t *body_json(struct request *r, bool optional, struct err *e);

@@ -93,29 +93,11 @@ int api_image_load(struct request *r, struct err *e)
 }
 
 /* --- create: import (fromSrc) or pull (fromImage) --------------------------------------------------------------- */
-/* "changes" may come several times, each with several lines. */
-static json_t *import_changes(const struct request *r)
-{
-	json_t *changes = json_array();
-
-	for (size_t i = 0; i < r->uri.n_query; i++) {
-		autofree char *lines = NULL;
-		char *save = NULL;
-
-		if (strcmp(r->uri.query[i].key, "changes") != 0)
-			continue;
-		lines = xstrdup(r->uri.query[i].value);
-		for (char *line = strtok_r(lines, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-			json_array_append_new(changes, json_string(line));
-	}
-	return changes;
-}
-
 static int import_image(struct request *r, struct err *e)
 {
 	const char *repo = query_str(r, "repo");
 	const char *tag = query_str(r, "tag");
-	autojson *changes = import_changes(r);
+	autojson *changes = query_changes(r);
 	autofree char *ref = repo ? xasprintf("%s%s%s", repo, tag ? ":" : "", tag ? tag : "") : NULL;
 	char id[IMAGE_ID_MAX];
 

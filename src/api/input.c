@@ -142,6 +142,11 @@ const json_t *body_json(struct request *r, bool optional, struct err *e)
 		return NULL;
 	}
 	r->doc = json_parse(r->body.s, r->body.len, "request body", e);
+	if (r->doc && optional && json_is_null(r->doc)) {
+		json_decref(r->doc);
+		r->doc = NULL;
+		return NULL;
+	}
 	if (r->doc && !json_is_object(r->doc)) {
 		err_set(e, ERR_INVALID, 0, "invalid JSON: the request body is not an object");
 		json_decref(r->doc);

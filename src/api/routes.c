@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/handlers.h"
 
-#define TEXT_COMMIT "making an image of a container is not supported yet: build it elsewhere, then docker load or docker import"
 #define TEXT_BUILD "building images is not supported yet: build them elsewhere, then docker load or docker import"
-#define TEXT_SAVE "saving images is not supported yet"
 #define TEXT_WEBSOCKET "attaching by WebSocket is not supported: use POST /containers/{id}/attach"
 #define TEXT_CHECKPOINT "checkpoints are not supported"
 #define TEXT_SWARM "swarm mode is not supported"
@@ -48,7 +46,7 @@ const struct route routes[] = {
 	{ "GET",    "/containers/{id}/checkpoints",   25, 0,         R_PLAIN,  api_refuse_501, TEXT_CHECKPOINT },
 	{ "POST",   "/containers/{id}/checkpoints",   25, 0,         R_PLAIN,  api_refuse_501, TEXT_CHECKPOINT },
 	{ "DELETE", "/containers/{id}",               24, 0,         R_PLAIN,  api_container_remove },
-	{ "POST",   "/commit",                        24, 0,         R_PLAIN,  api_refuse_501, TEXT_COMMIT },
+	{ "POST",   "/commit",                        24, 1 * MIB,   R_JSON,   api_commit },
 
 	{ "POST",   "/exec/{id}/start",               24, 64 * KIB,  R_JSON,   api_exec_start },
 	{ "POST",   "/exec/{id}/resize",              24, 0,         R_PLAIN,  api_exec_resize },
@@ -56,13 +54,13 @@ const struct route routes[] = {
 
 	{ "GET",    "/images/json",                   24, 0,         R_PLAIN,  api_image_list },
 	{ "GET",    "/images/search",                 24, 0,         R_PLAIN,  api_image_search },
-	{ "GET",    "/images/get",                    24, 0,         R_PLAIN,  api_refuse_501, TEXT_SAVE },
+	{ "GET",    "/images/get",                    24, 0,         R_PLAIN,  api_image_save },
 	{ "POST",   "/images/create",                 24, 0,         R_UPLOAD, api_image_create },
 	{ "POST",   "/images/load",                   24, 0,         R_UPLOAD, api_image_load },
 	{ "POST",   "/images/prune",                  25, 0,         R_PLAIN,  api_image_prune },
 	{ "GET",    "/images/{name*}/json",           24, 0,         R_PLAIN,  api_image_inspect },
 	{ "GET",    "/images/{name*}/history",        24, 0,         R_PLAIN,  api_image_history },
-	{ "GET",    "/images/{name*}/get",            24, 0,         R_PLAIN,  api_refuse_501, TEXT_SAVE },
+	{ "GET",    "/images/{name*}/get",            24, 0,         R_PLAIN,  api_image_save },
 	{ "POST",   "/images/{name*}/tag",            24, 0,         R_PLAIN,  api_image_tag },
 	{ "POST",   "/images/{name*}/push",           24, 0,         R_PLAIN,  api_image_push },
 	{ "DELETE", "/images/{name*}",                24, 0,         R_PLAIN,  api_image_remove },

@@ -116,6 +116,14 @@ int engine_container_export(struct engine *g, const char *ref, engine_sink_fn *s
 			    struct err *e) must_check;
 json_t *engine_container_changes(struct engine *g, const char *ref, struct err *e) must_check; /* may be null */
 
+struct commit_options {
+	const char *container, *repo, *tag, *author, *comment; /* but for the container all may be NULL */
+	const json_t *changes;                                 /* Dockerfile instructions */
+	bool pause;
+};
+/* POST /commit; body: Config or NULL. New {"Id"}. */
+json_t *engine_commit(struct engine *g, const struct commit_options *o, const json_t *body, struct err *e) must_check;
+
 /* --- exec ---------------------------------------------------------------------------------------------------- */
 json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body,
 			   struct err *e) must_check; /* {"Id"} */

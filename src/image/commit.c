@@ -167,6 +167,8 @@ static int record_image(struct work *w, struct image_new *n, const json_t *names
 			return -1;
 	if (record_manifest(db, n, e))
 		return -1;
+	if (n->parent && db_exec(db, e, "INSERT OR REPLACE INTO image_parents VALUES(?, ?)", "ss", n->id, n->parent))
+		return -1;
 	return db_exec(db, e,
 		       "UPDATE images SET size = (SELECT COALESCE(SUM(file_bytes), 0) FROM image_uses JOIN image_layers"
 		       " USING(chain) WHERE image = images.id) WHERE id = ?",

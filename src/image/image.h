@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/db.h"
 #include "base/err.h"
@@ -63,6 +64,36 @@ int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *pro
  * ref may be NULL. */
 int image_import(struct image_store *s, int fd, const char *ref, const json_t *changes, const char *message,
 		 char id[static IMAGE_ID_MAX], struct err *e) must_check;
+/* What docker commit says of the image to be made. */
+struct image_derived {
+	const char *parent;     /* id of the image that the layer belongs on */
+	const char *ref;        /* name[:tag], or NULL */
+	const json_t *config;   /* the new config's "config" member */
+	const char *created_by; /* the step in the history */
+	const char *author, *comment;
+};
+/* Bytes of a layer's tar: their number, 0 at the end, -1 with *e. */
+typedef ssize_t image_source_fn(void *arg, void *data, size_t n, struct err *e);
+/* docker commit: an image of the parent's layers and one more. No layer is added for an empty tar. */
+int image_derive(struct image_store *s, const struct image_derived *d, image_source_fn *source, void *arg,
+		 char id[static IMAGE_ID_MAX], struct err *e) must_check;
+/* Carry out Dockerfile instructions (array of strings, may be NULL) on a config's "config" member. ERR_INVALID. */
+int image_apply_changes(const json_t *changes, json_t *config, struct err *e) must_check;
+
+/* Takes bytes; non-zero: nobody wants more. */
+typedef int image_sink_fn(void *arg, const void *data, size_t n);
+/**
+ * image_save - docker save: one archive that is both an OCI layout and a docker-archive. Blobs are as they came.
+ *
+ * @refs  array of names (without tag: all tags of the repository) and ids; at least one
+ * @os, @architecture  NULL, or the platform that every image must have
+ * Nothing has been written when it fails with ERR_NOT_FOUND, ERR_INVALID.
+ */
+int image_save(struct image_store *s, const json_t *refs, const char *os, const char *architecture, image_sink_fn *sink,
+	       void *arg, struct err *e) must_check;
+
+/* Unpack the context of a build, tar from fd, into the empty directory path, by the same helper as layers. */
+int image_unpack_context(struct image_store *s, int fd, const char *path, struct err *e) must_check;
 /* Make silo/base:latest from the host's static busybox where it doesn't exist yet. busybox_path: e.g. /bin/busybox. */
 int image_make_base(struct image_store *s, const char *busybox_path, struct err *e) must_check;
 

@@ -69,12 +69,12 @@ static int spawn(const char *program, char *const *argv, int in, int out, int di
 
 static int helper_start(struct image_store *s, enum unpack_mode mode, int in, int dir, struct helper *h, struct err *e)
 {
-	bool layer = mode == UNPACK_LAYER;
+	bool archive = mode == UNPACK_ARCHIVE;
 	char entries[24], bytes[24];
-	char *const argv[] = { "silo-unpack", layer ? "layer" : "archive", entries, bytes, NULL };
+	char *const argv[] = { "silo-unpack", (char *)(uintptr_t)unpack_mode_names[mode], entries, bytes, NULL };
 	int pipe_fds[2], rc;
 
-	h->limits = (struct unpack_limits){ layer ? UNPACK_LAYER_ENTRIES : UNPACK_ARCHIVE_ENTRIES, space(dir) };
+	h->limits = (struct unpack_limits){ archive ? UNPACK_ARCHIVE_ENTRIES : UNPACK_LAYER_ENTRIES, space(dir) };
 	snprintf(entries, sizeof(entries), "%llu", (unsigned long long)h->limits.entries);
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)h->limits.bytes);
 	if (pipe2(pipe_fds, O_CLOEXEC))
@@ -165,13 +165,25 @@ static int mark_opaque(int dir, struct helper *h, struct err *e)
 	return 0;
 }
 
-int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
+static int unpack_all(struct image_store *s, enum unpack_mode mode, int fd, int dir, struct err *e)
 {
 	struct helper h = { .records = -1 };
-	int rc = helper_start(s, UNPACK_ARCHIVE, fd, dir, &h, e) || helper_read(&h, e);
+	int rc = helper_start(s, mode, fd, dir, &h, e) || helper_read(&h, e);
 
 	helper_end(&h);
 	return rc ? -1 : 0;
+}
+
+int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
+{
+	return unpack_all(s, UNPACK_ARCHIVE, fd, dir, e);
+}
+
+int image_unpack_context(struct image_store *s, int fd, const char *path, struct err *e)
+{
+	autoclose int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? err_set(e, ERR_SYSTEM, errno, "%s", path) : unpack_all(s, UNPACK_CONTEXT, fd, dir, e);
 }
 
 /* Give the helper n bytes. It may have to be listened to meanwhile: it doesn't read while nobody takes its records. */

@@ -36,7 +36,7 @@ static bool has_space(int dir)
 	return fstatvfs(dir, &vfs) || (uint64_t)vfs.f_bavail * vfs.f_frsize > RESERVE_BYTES;
 }
 
-int make_spool(struct work *w, int fd, struct err *e)
+int make_spool_from(struct work *w, image_source_fn *source, void *arg, struct err *e)
 {
 	autoclose int out = openat(w->fd, "spool", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	autofree char *buf = xmalloc(COPY_BYTES);
@@ -44,19 +44,32 @@ int make_spool(struct work *w, int fd, struct err *e)
 
 	if (out < 0)
 		return err_set(e, ERR_SYSTEM, errno, "work directory");
-	while ((n = read(fd, buf, COPY_BYTES)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(e, ERR_SYSTEM, errno, "reading the archive");
+	while ((n = source(arg, buf, COPY_BYTES, e)) > 0) {
 		if (!has_space(w->fd))
 			return err_set(e, ERR_SYSTEM, ENOSPC, "storing the archive");
 		if (io_write_all(out, buf, (size_t)n))
 			return err_set(e, ERR_SYSTEM, errno, "storing the archive");
 	}
+	if (n < 0)
+		return -1;
 	if (lseek(out, 0, SEEK_SET))
 		return err_set(e, ERR_SYSTEM, errno, "storing the archive");
 	return take_fd(&out);
+}
+
+static ssize_t read_fd(void *arg, void *data, size_t n, struct err *e)
+{
+	ssize_t got;
+
+	do
+		got = read(*(int *)arg, data, n);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? err_set(e, ERR_SYSTEM, errno, "reading the archive") : got;
+}
+
+int make_spool(struct work *w, int fd, struct err *e)
+{
+	return make_spool_from(w, read_fd, &fd, e);
 }
 
 /* The document whose digest is the image's id: sorted keys, so that the same input gives the same id. */

@@ -14,6 +14,8 @@ struct make {
 	const char *action; /* of the event: "import", or NULL for none */
 };
 
+/* Copy what source gives into a new file of the work directory, bounded by the free space. Returns its fd, or -1. */
+int make_spool_from(struct work *w, image_source_fn *source, void *arg, struct err *e) must_check;
 /* Copy what fd gives into a new file of the work directory, bounded by the free space. Returns its fd, or -1. */
 int make_spool(struct work *w, int fd, struct err *e) must_check;
 /* Unpack a root file system tar (regular file) and record it as an image. */

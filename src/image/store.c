@@ -32,6 +32,10 @@ static const char schema[] =
 	" image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, media_type TEXT NOT NULL, text TEXT NOT NULL,"
 	" PRIMARY KEY(digest, image));"
 	"CREATE INDEX IF NOT EXISTS image_manifests_image ON image_manifests(image);"
+	/* Of an image that was made here by commit. */
+	"CREATE TABLE IF NOT EXISTS image_parents(image TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,"
+	" parent TEXT NOT NULL);"
+	"CREATE INDEX IF NOT EXISTS image_parents_parent ON image_parents(parent);"
 	"CREATE TABLE IF NOT EXISTS image_pending(token TEXT PRIMARY KEY, chain TEXT NOT NULL, kind INTEGER NOT NULL);";
 
 static int open_dir(const char *root, const char *name, int *fd, struct err *e)

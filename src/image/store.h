@@ -70,6 +70,7 @@ struct image_new {
 	char id[DIGEST_MAX];
 	char *config_text; /* exact bytes of the config: the id is their digest */
 	json_t *config;
+	const char *parent;                   /* id of the image that it was made from, or NULL; borrowed */
 	const char *manifest, *manifest_type; /* exact bytes with which it came, or NULL; borrowed */
 	struct layer *layers;
 	size_t n_layers;

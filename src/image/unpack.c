@@ -139,7 +139,8 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 	memset(out, 0, sizeof(*out));
 	u.extract = (struct extract){ .root = root,
 				      .base = "",
-				      .plain = !layer,
+				      .plain = mode == UNPACK_ARCHIVE,
+				      .has_owner = mode == UNPACK_CONTEXT,
 				      .one_fs = true,
 				      .is_image = layer,
 				      .on_opaque = layer ? report_opaque : NULL,

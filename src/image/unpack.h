@@ -27,6 +27,12 @@
 enum unpack_mode {
 	UNPACK_LAYER,   /* one layer: owners, modes, xattrs, devices; whiteouts in overlayfs form */
 	UNPACK_ARCHIVE, /* what docker save writes: regular files, directories, links; owned by root, private */
+	UNPACK_CONTEXT, /* of docker build: modes, times and xattrs are kept; all owned by root */
+};
+
+/* Argument MODE. */
+static const char *const unpack_mode_names[] = {
+	[UNPACK_LAYER] = "layer", [UNPACK_ARCHIVE] = "archive", [UNPACK_CONTEXT] = "context"
 };
 
 struct unpack_limits {
