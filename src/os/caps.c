@@ -34,6 +34,11 @@ int caps_parse(const char *name)
 	return -1;
 }
 
+const char *caps_name(int number)
+{
+	return number >= 0 && (size_t)number < array_len(cap_names) ? cap_names[number] : NULL;
+}
+
 static struct __user_cap_header_struct cap_header(void)
 {
 	return (struct __user_cap_header_struct){ .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -15,6 +15,9 @@ struct caps {
 /* Number of "CAP_CHOWN" (case and prefix as in the runtime-spec), or -1. Pure. */
 int caps_parse(const char *name);
 
+/* "CAP_CHOWN" of a number, or NULL beyond the last. Pure. */
+const char *caps_name(int number);
+
 /* Sets of the calling thread: what it may hand on. */
 int caps_get(struct caps *out, struct err *e) must_check;
 /* Drop everything outside mask from the bounding set. Needs CAP_SETPCAP while something is to be dropped. */

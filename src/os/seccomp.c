@@ -12,7 +12,7 @@ bool seccomp_is_filter(size_t bytes)
 	return bytes && bytes % sizeof(struct sock_filter) == 0 && bytes / sizeof(struct sock_filter) <= BPF_MAXINSNS;
 }
 
-int seccomp_load(const void *filter, size_t bytes, unsigned flags, int *listener, struct err *e)
+int seccomp_install(const void *filter, size_t bytes, unsigned flags, int *listener, struct err *e)
 {
 	long r;
 	struct sock_fprog prog = {

@@ -13,6 +13,6 @@ bool seccomp_is_filter(size_t bytes);
 /* Install for this thread and its children. Needs no_new_privs or CAP_SYS_ADMIN. */
 /* flags: SECCOMP_FILTER_FLAG_*. listener: receives the descriptor on which SECCOMP_RET_USER_NOTIF asks (close-on-exec);
  * NULL = the filter doesn't ask. */
-int seccomp_load(const void *filter, size_t bytes, unsigned flags, int *listener, struct err *e) must_check;
+int seccomp_install(const void *filter, size_t bytes, unsigned flags, int *listener, struct err *e) must_check;
 
 #endif

@@ -303,7 +303,7 @@ static int load_filter(struct child *ch, struct err *e)
 
 	if (!b->seccomp)
 		return 0;
-	if (seccomp_load(b->seccomp, b->seccomp_bytes, b->seccomp_flags, b->seccomp_asks ? &listener : NULL, e))
+	if (seccomp_install(b->seccomp, b->seccomp_bytes, b->seccomp_flags, b->seccomp_asks ? &listener : NULL, e))
 		return -1;
 	return b->seccomp_asks ? sync_ask(ch->sync, SYNC_LISTENER, listener, &ignored, e) : 0;
 }
