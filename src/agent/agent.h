@@ -12,12 +12,21 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "isolation/hyperv/channel.h"
+#include "isolation/hyperv/guest_docs.h"
+#include "os/ipaddr.h"
 
 #define AGENT_RUN_DIR "/run/silo"
 #define AGENT_MACHINE_ID_LEN 32
 
 struct guest_container;
 struct agent_sockets;
+struct relay;
+
+/* A network card, while it belongs to a network. */
+struct agent_card {
+	bool used;
+	unsigned char mac[MAC_BYTES];
+};
 
 struct agent {
 	struct loop *loop;
@@ -27,6 +36,8 @@ struct agent {
 	char machine_id[AGENT_MACHINE_ID_LEN + 1];
 	struct guest_container *containers;
 	struct agent_sockets *sockets;
+	struct agent_card cards[GUEST_CARDS];
+	struct relay *names;
 };
 
 /* Everything before the template's snapshot: root, kernel file systems, modules, loopback, port. */
@@ -37,10 +48,11 @@ int agent_rehearse(struct err *e) must_check;
  * them away from it. */
 int agent_bind_disks(bool bind, struct err *e) must_check;
 
-/* Devices, addresses, routes and name server by this description; NULL = none. */
+/* Make these (NULL = none) the devices, addresses, routes and the name server of the VM: what is there and isn't named
+ * any more is taken away, what is there already stays as it is. */
 int agent_set_network(struct agent *a, const json_t *network, struct err *e) must_check;
-struct ip_addr;
-int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned short port, struct err *e) must_check;
+/* Serve 127.0.0.11:53 by asking this server; NULL = no more. */
+int agent_relay_names(struct agent *a, const struct ip_addr *server, unsigned short port, struct err *e) must_check;
 
 /* Directories and files that the host shares: mounted at GUEST_SHARES_DIR, once. */
 int agent_mount_shares(struct err *e) must_check;
@@ -58,7 +70,7 @@ _Noreturn void agent_power_off(void);
 /* One request of the host: answer is a new object or NULL for an empty one. -1 with *e: the error is the answer. */
 typedef int agent_op_fn(struct agent *a, const json_t *request, json_t **answer, struct err *e);
 
-agent_op_fn op_setup, op_reset, op_time_sync, op_sync;
+agent_op_fn op_setup, op_reset, op_network, op_time_sync, op_sync;
 agent_op_fn op_create, op_start, op_exec, op_signal, op_resize, op_freeze, op_top, op_stats, op_update, op_delete;
 
 /* Between requests: forget execs that are over, reap orphans. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/virtio.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -178,6 +179,10 @@ static int boot_network(void *arg, struct err *e)
 
 	for (size_t i = 0; i < array_len(sysctls); i++)
 		if (io_write_kernel(AT_FDCWD, sysctls[i].path, sysctls[i].value, e))
+			return -1;
+	/* Each card gets its driver back when a network needs it. */
+	for (int i = 0; i < GUEST_CARDS; i++)
+		if (virtio_bind(VIRTIO_CARD, i, false, e))
 			return -1;
 	return netlink_lo_up(e);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/container.h"
+#include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -295,6 +296,38 @@ int op_update(struct agent *a, const json_t *request, json_t **answer, struct er
 	struct guest_container *g = guest_container_find(a, request, e);
 
 	return g ? isolation_process.container_update(g->container, json_object_get(request, "resources"), e) : -1;
+}
+
+static int rewrite_file(int root, const char *path, const char *data)
+{
+	struct open_how how = { .flags = O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	autoclose int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	return ftruncate(fd, 0) || io_write_all(fd, data, strlen(data)) ? -1 : 0;
+}
+
+void container_rewrite_files(const struct guest_container *g, const json_t *files)
+{
+	pid_t pid = isolation_process.process_pid(isolation_process.container_init(g->container));
+	autofree char *path = xasprintf("/proc/%d/root", (int)pid);
+	autoclose int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const json_t *file;
+	size_t i;
+
+	json_array_foreach(files, i, file) {
+		const char *destination = json_str(file, "destination", "");
+
+		if (root < 0 || rewrite_file(root, destination, json_str(file, "data", "")))
+			log_warn("%s: %s", destination, strerror(errno));
+	}
 }
 
 /* ---- between requests ---- */

@@ -39,6 +39,10 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e) must_che
 /* Unmount cleanly: what the container has written is on the disk afterwards. */
 void disks_unmount(struct guest_container *g);
 
+/* New contents ([{"destination", "data"}]) of files that Silo has made for it. The container may have done what it
+ * likes with them: one that isn't a plain file any more is left alone. */
+void container_rewrite_files(const struct guest_container *g, const json_t *files);
+
 /* Streams of a request: {"streams": {"stdin": id, ...}} and the ends to connect them with. */
 struct guest_streams {
 	uint32_t id[STREAM_COUNT]; /* 0 = none */

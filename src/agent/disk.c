@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/container.h"
+#include "agent/virtio.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -23,43 +24,14 @@
 #define REPAIR_WAIT_MS 50000
 #define EXT4_STATE_OFFSET (1024 + 0x3a)
 #define EXT4_STATE_VALID 1
-#define VIRTIO_DEVICES "/sys/bus/virtio/devices"
-#define VIRTIO_ID_BLOCK "0x0002\n"
-#define VIRTIO_DEVICES_MAX 64
 #define DISKS 2 /* image and writable layer; those after them are spare */
-
-static int write_binding(const char *file, int number, struct err *e)
-{
-	autofree char *path = xasprintf("/sys/bus/virtio/drivers/virtio_blk/%s", file);
-	char name[16];
-
-	snprintf(name, sizeof name, "virtio%d", number);
-	return io_write_kernel(AT_FDCWD, path, name, e);
-}
-
-static bool is_block_device(int number)
-{
-	autofree char *path = xasprintf(VIRTIO_DEVICES "/virtio%d/device", number);
-	struct err ignored;
-	autostr id;
-
-	str_init(&id, 64);
-	return !io_read_file(AT_FDCWD, path, &id, &ignored) && id.s && !strcmp(id.s, VIRTIO_ID_BLOCK);
-}
 
 int agent_bind_disks(bool bind, struct err *e)
 {
-	int bound = 0;
-
-	/* Numbered in the order of the bus, which is that of the host's device table. */
-	for (int i = 0; i < VIRTIO_DEVICES_MAX && bound < DISKS; i++) {
-		if (!is_block_device(i))
-			continue;
-		if (write_binding(bind ? "bind" : "unbind", i, e))
+	for (int i = 0; i < DISKS; i++)
+		if (virtio_bind(VIRTIO_DISK, i, bind, e))
 			return -1;
-		bound++;
-	}
-	return bound == DISKS ? 0 : err_set(e, ERR_SYSTEM, 0, "the virtual machine has %d disks", bound);
+	return 0;
 }
 
 static int mount_disk(struct guest_container *g, const char *device, const char *name, const char *type,

@@ -12,7 +12,6 @@
 
 #include "agent/agent.h"
 #include "base/own.h"
-#include "os/ipaddr.h"
 
 #define PORT 53
 #define MESSAGE_MAX 4096
@@ -25,7 +24,8 @@ struct relay {
 	struct loop *loop;
 	struct sockaddr_storage server;
 	socklen_t server_len;
-	int udp, tcp;
+	int udp, tcp; /* -1 = nobody is served */
+	struct loop_io *udp_io, *tcp_io;
 	struct query *queries; /* newest first */
 	size_t n_queries, n_streams;
 };
@@ -228,14 +228,12 @@ static int open_socket(int type, struct err *e)
 	return take_fd(&fd);
 }
 
-/* Lives as long as the VM. */
-int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned short port, struct err *e)
+static void set_server(struct relay *r, const struct ip_addr *server, unsigned short port)
 {
-	struct relay *r = xcalloc(1, sizeof(*r));
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&r->server;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&r->server;
 
-	r->loop = l;
+	memset(&r->server, 0, sizeof(r->server));
 	r->server.ss_family = (sa_family_t)server->family;
 	if (server->family == AF_INET6) {
 		v6->sin6_port = htons(port);
@@ -245,10 +243,39 @@ int agent_relay_names(struct loop *l, const struct ip_addr *server, unsigned sho
 		memcpy(&v4->sin_addr, server->b, 4);
 	}
 	r->server_len = server->family == AF_INET6 ? sizeof(*v6) : sizeof(*v4);
+}
+
+static void relay_close(struct relay *r)
+{
+	loop_remove(&r->udp_io);
+	loop_remove(&r->tcp_io);
+	close_fd(&r->udp);
+	close_fd(&r->tcp);
+}
+
+static int relay_open(struct relay *r, struct err *e)
+{
 	r->udp = open_socket(SOCK_DGRAM, e);
 	r->tcp = r->udp < 0 ? -1 : open_socket(SOCK_STREAM, e);
-	if (r->tcp >= 0 && loop_add(l, r->udp, EPOLLIN, on_query, r, e) &&
-	    loop_add(l, r->tcp, EPOLLIN, on_connection, r, e))
+	if (r->tcp >= 0 && (r->udp_io = loop_add(r->loop, r->udp, EPOLLIN, on_query, r, e)) &&
+	    (r->tcp_io = loop_add(r->loop, r->tcp, EPOLLIN, on_connection, r, e)))
 		return 0;
-	return -1; /* the VM ends with this */
+	relay_close(r);
+	return -1;
+}
+
+/* The relay itself lives as long as the VM: queries may be on their way. */
+int agent_relay_names(struct agent *a, const struct ip_addr *server, unsigned short port, struct err *e)
+{
+	if (!server) {
+		if (a->names)
+			relay_close(a->names);
+		return 0;
+	}
+	if (!a->names) {
+		a->names = xcalloc(1, sizeof(*a->names));
+		*a->names = (struct relay){ .loop = a->loop, .udp = -1, .tcp = -1 };
+	}
+	set_server(a->names, server, port);
+	return a->names->udp >= 0 ? 0 : relay_open(a->names, e);
 }

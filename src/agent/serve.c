@@ -11,10 +11,10 @@ static const struct agent_op {
 	const char *name;
 	agent_op_fn *run;
 } agent_ops[] = {
-	{ "create", op_create }, { "delete", op_delete }, { "exec", op_exec },           { "freeze", op_freeze },
-	{ "reset", op_reset }, { "resize", op_resize }, { "setup", op_setup },   { "signal", op_signal },       { "start", op_start },
-	{ "stats", op_stats },   { "sync", op_sync },     { "time_sync", op_time_sync }, { "top", op_top },
-	{ "update", op_update },
+	{ "create", op_create }, { "delete", op_delete },       { "exec", op_exec },     { "freeze", op_freeze },
+	{ "network", op_network }, { "reset", op_reset },   { "resize", op_resize },     { "setup", op_setup },
+	{ "signal", op_signal },   { "start", op_start },   { "stats", op_stats },       { "sync", op_sync },
+	{ "time_sync", op_time_sync }, { "top", op_top }, { "update", op_update },
 };
 
 static int run_op(struct agent *a, const char *name, const json_t *request, json_t **answer, struct err *e)

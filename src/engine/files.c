@@ -352,10 +352,8 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 
 	if (!silo)
 		return -1;
-	if (net->guest) {
-		json_object_set_new(net->guest, "tap", json_integer(MONITOR_NETWORK_FD));
-		json_object_set(silo, "network", net->guest);
-	}
+	if (net->guest)
+		json_object_set_new(silo, "network", machine_first_network(net->guest));
 	container_hostname(c, config, name);
 	autojson *links = links_env(g, c);
 

@@ -104,11 +104,7 @@ static int read_networks(struct networking *w, struct container *c, const json_t
 		return err_set(e, ERR_INVALID, 0,
 			       "conflicting options: cannot attach both user-defined and non-user-defined "
 			       "network-modes");
-	if (strcmp(c->isolation, "hyperv") == 0 && json_object_size(out) > 1)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "a hyperv container has one network device: it can't be in more than one "
-			       "network yet");
-	return 0;
+	return strcmp(c->isolation, "hyperv") == 0 ? machine_check_count(json_object_size(out), e) : 0;
 }
 
 int net_create(struct engine *g, struct container *c, const json_t *body, struct err *e)

@@ -27,8 +27,8 @@ static json_t *endpoint_record(const struct endpoint *x)
 	mac_format(x->mac, mac);
 	ip_format(&x->addresses[NET_V4], v4);
 	ip_format(&x->addresses[NET_V6], v6);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "network", x->n->id, "id", x->id, "mac", mac, "v4", v4,
-			 "v6", v6, "port", x->port, "name", x->name);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "network", x->n->id, "id", x->id, "mac", mac, "v4",
+			 v4, "v6", v6, "port", x->port, "name", x->name, "card", x->card);
 }
 
 int box_save(struct networking *w, const struct net_box *b, struct err *e)
@@ -107,6 +107,19 @@ static void name_device(const struct net_box *b, struct endpoint *x)
 	}
 }
 
+/* The first card of the machine that no endpoint has. */
+static int free_card(const struct net_box *b)
+{
+	for (int card = 0;; card++) {
+		const struct endpoint *y;
+
+		for (y = b->endpoints; y && y->card != card; y = y->next)
+			;
+		if (!y)
+			return card;
+	}
+}
+
 /* A new endpoint at the end of b's list: addresses, names; no device yet. */
 static struct endpoint *add_endpoint(struct networking *w, struct net_box *b, struct network *n, struct err *e)
 {
@@ -125,6 +138,7 @@ static struct endpoint *add_endpoint(struct networking *w, struct net_box *b, st
 	random_hex(hex, 3);
 	snprintf(x->port, sizeof(x->port), "%s%s", b->hyperv ? "tap" : "veth", hex);
 	name_device(b, x);
+	x->card = free_card(b);
 	for (last = &b->endpoints; *last; last = &(*last)->next)
 		;
 	*last = x;
@@ -254,11 +268,7 @@ static int add_endpoints(struct networking *w, struct net_box *b, const char *mo
 		if (network_has_devices(n) && !add_endpoint(w, b, n, e))
 			return -1;
 	}
-	if (b->hyperv && b->endpoints && b->endpoints->next)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "a hyperv container has one network device: it can't be in more than one "
-			       "network yet");
-	return 0;
+	return b->hyperv ? machine_check(b, e) : 0;
 }
 
 static int make_namespace(struct networking *w, struct net_box *b, int *fd, struct err *e)
@@ -278,34 +288,7 @@ static int make_namespace(struct networking *w, struct net_box *b, int *fd, stru
 	return 0;
 }
 
-static json_t *guest_document(const struct endpoint *x)
-{
-	char mac[MAC_TEXT_MAX], text[IP_TEXT_MAX], server[IP_TEXT_MAX];
-	json_t *addresses = json_array(), *gateways = json_array();
-	json_t *out;
-
-	mac_format(x->mac, mac);
-	for (int v = NET_V4; v <= NET_V6; v++) {
-		struct ip_net a = { x->addresses[v], x->n->nets[v].prefix };
-
-		if (!a.a.family)
-			continue;
-		ip_net_format(&a, text);
-		json_array_append_new(addresses, json_string(text));
-		ip_format(&x->n->nets[v].a, text);
-		if (!x->n->internal)
-			json_array_append_new(gateways, json_string(text));
-	}
-	out = json_pack("{s:[{s:s, s:s, s:o, s:o, s:i}]}", "interfaces", "name", x->name, "mac", mac, "addresses",
-			addresses, "gateways", gateways, "mtu", (int)x->n->mtu);
-	if (names_by_network(x)) {
-		ip_format(&x->n->nets[NET_V4].a, server);
-		json_object_set_new(out, "dns", json_pack("{s:s, s:i}", "server", server, "port", x->n->dns_port));
-	}
-	return out;
-}
-
-static int open_tap(struct networking *w, const struct endpoint *x, struct err *e)
+int endpoint_tap(struct networking *w, const struct endpoint *x, struct err *e)
 {
 	struct macvlan_link m;
 	int bridge;
@@ -314,19 +297,6 @@ static int open_tap(struct networking *w, const struct endpoint *x, struct err *
 		return describe_macvlan(w, x, -1, &m, e) < 0 ? -1 : macvtap_open(w->netlink, &m, e);
 	bridge = link_index(w->netlink, x->n->bridge, e);
 	return bridge < 0 ? -1 : tap_open(w->netlink, x->port, bridge, x->n->mtu, e);
-}
-
-static int make_tap(struct networking *w, struct net_box *b, struct net_setup *out, struct err *e)
-{
-	const struct endpoint *x = b->endpoints;
-
-	if (names_by_network(x) && network_serve_names(w, x->n, e) < 0)
-		return -1;
-	out->fd = open_tap(w, x, e);
-	if (out->fd < 0)
-		return -1;
-	out->guest = guest_document(x);
-	return 0;
 }
 
 static int start_box(struct networking *w, struct net_box *b, struct container *c, struct net_setup *out, struct err *e)
@@ -343,7 +313,7 @@ static int start_box(struct networking *w, struct net_box *b, struct container *
 	if (apply_box(w, b, FW_ADD, e) < 0)
 		return -1;
 	b->filtered = true;
-	if ((b->hyperv ? make_tap(w, b, out, e) : make_namespace(w, b, &out->fd, e)) < 0)
+	if ((b->hyperv ? machine_devices(w, b, out, e) : make_namespace(w, b, &out->fd, e)) < 0)
 		return -1;
 	return box_save(w, b, e);
 }
@@ -393,11 +363,8 @@ int net_start(struct engine *g, struct container *c, struct net_setup *out, stru
 			box_release(w, b);
 	}
 	pthread_mutex_unlock(&w->lock);
-	if (rc < 0) {
-		close_fd(&out->fd);
-		json_decref(out->guest);
-		out->guest = NULL;
-	}
+	if (rc < 0)
+		net_setup_close(out);
 	return rc;
 }
 
@@ -451,7 +418,8 @@ void box_release(struct networking *w, struct net_box *b)
 	while ((x = b->endpoints)) {
 		/* A device goes with its namespace or its machine. To delete it takes many milliseconds, which somebody
 		 * waits for: only where the namespace may live on, and a macvtap, which knows no descriptor's end. */
-		if ((linger || (b->hyperv && !*x->n->bridge)) && link_delete(w->netlink, x->port, &e) < 0 && e.kind != ERR_NOT_FOUND)
+		if ((linger || (b->hyperv && !*x->n->bridge)) && link_delete(w->netlink, x->port, &e) < 0 &&
+		    e.kind != ERR_NOT_FOUND)
 			log_warn("container %.12s: %s", b->id, e.msg);
 		if (b->told)
 			network_event(w, x->n, "disconnect", b->id);
@@ -479,20 +447,33 @@ void net_release(struct engine *g, struct container *c)
 
 /* --- while it runs ------------------------------------------------------------------------------------------------------------- */
 
-int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct err *e)
+/* The device and what belongs to it, in the container's network namespace. */
+static int make_live(struct networking *w, struct net_box *b, struct endpoint *x, bool had_names, int pid,
+		     struct err *e)
 {
-	bool had_names = names_wanted(b);
 	autoclose int ns = netns_of(pid, e);
 	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, e);
-	struct endpoint *x = inside < 0 ? NULL : add_endpoint(w, b, n, e);
-	bool filtered = false;
+
+	if (inside < 0 || make_device(w, x, ns, inside, e) < 0 || set_default_routes(b, inside, e) < 0)
+		return -1;
+	return had_names || !names_wanted(b) ? 0 : names_serve(w, b, ns, e);
+}
+
+int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct net_setup *machine,
+		     struct err *e)
+{
+	bool had_names = names_wanted(b), filtered;
+	struct endpoint *x = add_endpoint(w, b, n, e);
 
 	if (!x)
 		return -1;
 	filtered = apply_endpoint(w, x, FW_ADD, e) == 0;
-	if (filtered && make_device(w, x, ns, inside, e) == 0 && set_default_routes(b, inside, e) == 0 &&
-	    (had_names || !names_wanted(b) || names_serve(w, b, ns, e) == 0) && box_save(w, b, e) == 0)
+	if (filtered &&
+	    (b->hyperv ? machine_add_device(w, b, x, machine, e) : make_live(w, b, x, had_names, pid, e)) == 0 &&
+	    box_save(w, b, e) == 0) {
+		b->filtered = true;
 		return 0;
+	}
 	if (link_delete(w->netlink, x->port, NULL) < 0 || (filtered && apply_endpoint(w, x, FW_DELETE, NULL) < 0))
 		log_debug("network %s: undo connect", n->name);
 	remove_endpoint(b, x);
@@ -502,7 +483,7 @@ int box_connect_live(struct networking *w, struct net_box *b, struct network *n,
 void box_disconnect_live(struct networking *w, struct net_box *b, struct network *n, int pid)
 {
 	struct err e = { 0 };
-	autoclose int ns = netns_of(pid, &e);
+	autoclose int ns = b->hyperv ? -1 : netns_of(pid, &e);
 	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, &e);
 	struct endpoint *x;
 	bool published;
@@ -574,10 +555,10 @@ json_t *endpoint_settings(const struct net_box *b, const char *network, const st
 	} else {
 		snprintf(mac, sizeof(mac), "%s", json_str(settings, "MacAddress", ""));
 	}
-	return json_pack("{s:O?, s:O?, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}", "IPAMConfig",
-			 ipam, "Links", links, "Aliases", json_array_size(aliases) ? aliases : NULL, "MacAddress", mac,
-			 "NetworkID", n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4, "IPAddress", v4,
-			 "IPPrefixLen", x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6,
+	return json_pack("{s:O?, s:O?, s:O?, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:O?, s:o, s:I}",
+			 "IPAMConfig", ipam, "Links", links, "Aliases", json_array_size(aliases) ? aliases : NULL,
+			 "MacAddress", mac, "NetworkID", n ? n->id : "", "EndpointID", x ? x->id : "", "Gateway", gw4,
+			 "IPAddress", v4, "IPPrefixLen", x && *v4 ? (int)n->nets[NET_V4].prefix : 0, "IPv6Gateway", gw6,
 			 "GlobalIPv6Address", v6, "GlobalIPv6PrefixLen", x && *v6 ? (int)n->nets[NET_V6].prefix : 0,
 			 "DriverOpts", json_object_get(settings, "DriverOpts"), "DNSNames",
 			 n && network_is_user_defined(n) ? dns_names(mutable_w, b, settings) : json_null(),

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "engine/filter.h"
 #include "engine/networking.h"
+#include "monitor/client.h"
 
 /* --- inspect ---------------------------------------------------------------------------------------------------------------- */
 
@@ -277,8 +278,7 @@ static int fill_network(struct networking *w, struct network *n, const struct cr
 			return err_set(e, ERR_INVALID, 0, "invalid IPAM configuration");
 	}
 	n->internal = x->internal;
-	if (network_read_options(n, e) < 0 ||
-	    (*n->bridge ? check_bridge_name(w, n, e) : check_macvlan(w, n, e)) < 0)
+	if (network_read_options(n, e) < 0 || (*n->bridge ? check_bridge_name(w, n, e) : check_macvlan(w, n, e)) < 0)
 		return -1;
 	return address_config(w, n, x->ipam_config, x->ipv6, e);
 }
@@ -475,8 +475,9 @@ static struct net_box *box_for(struct networking *w, struct container *c, const 
 	return b;
 }
 
+/* machine: receives what a virtual machine is to be told of the change. */
 static int connect_box(struct networking *w, struct container *c, struct network *n, const json_t *settings,
-		       struct err *e)
+		       struct net_setup *machine, struct err *e)
 {
 	struct net_box *b = box_for(w, c, n, "connected to", e);
 	autofree char *name = record_name(c);
@@ -489,11 +490,9 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	if (json_object_get(b->config, n->name))
 		return err_set(e, ERR_FORBIDDEN, 0, "endpoint with name %s already exists in network %s", name,
 			       n->name);
-	if (b->hyperv && (pid > 0 || json_object_size(b->config) > 0))
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "a hyperv container has one network device: it can't be in more than one "
-			       "network yet, and changes only while it is stopped");
-	if (json_object_get(b->config, "none") && pid > 0)
+	if (b->hyperv && machine_check_count(json_object_size(b->config) + 1, e) < 0)
+		return -1;
+	if (json_object_get(b->config, "none") && pid > 0 && !b->hyperv)
 		return err_set(e, ERR_UNSUPPORTED, 0,
 			       "connecting a running container of the network none is not supported yet");
 	canonical = settings_canonical(settings, e);
@@ -503,7 +502,7 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	json_object_del(b->config, "none");
 	rc = settings_check(n, canonical, e);
 	if (rc == 0)
-		rc = pid > 0 ? box_connect_live(w, b, n, pid, e) : box_save(w, b, e);
+		rc = pid > 0 ? box_connect_live(w, b, n, pid, machine, e) : box_save(w, b, e);
 	if (rc == 0 && pid > 0)
 		rc = names_write(w, b, c, e) < 0 ? -1 : ports_publish(w, b, c, e);
 	if (rc < 0 && pid > 0)
@@ -515,7 +514,8 @@ static int connect_box(struct networking *w, struct container *c, struct network
 	return rc;
 }
 
-static int disconnect_box(struct networking *w, struct container *c, struct network *n, struct err *e)
+static int disconnect_box(struct networking *w, struct container *c, struct network *n, struct net_setup *machine,
+			  struct err *e)
 {
 	struct net_box *b = box_for(w, c, n, "disconnected from", e);
 	pid_t pid = pid_of(c);
@@ -524,11 +524,10 @@ static int disconnect_box(struct networking *w, struct container *c, struct netw
 		return -1;
 	if (!json_object_get(b->config, n->name))
 		return err_set(e, ERR_FORBIDDEN, 0, "container %s is not connected to network %s", c->id, n->name);
-	if (b->hyperv && pid > 0)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "a running hyperv container can't be disconnected from its network yet");
 	if (pid > 0)
 		box_disconnect_live(w, b, n, pid);
+	if (pid > 0 && b->hyperv)
+		machine_describe(b, machine);
 	json_object_del(b->config, n->name);
 	if (pid > 0)
 		network_event(w, n, "disconnect", c->id);
@@ -537,9 +536,36 @@ static int disconnect_box(struct networking *w, struct container *c, struct netw
 	return pid > 0 ? names_write(w, b, c, e) : 0;
 }
 
+/* The guest may take long, or be hostile: no lock but c->op is held meanwhile. */
+static int tell_machine(struct engine *g, struct container *c, struct net_setup *machine, struct err *e)
+{
+	autofree char *dir = path_run(g, c->id, NULL);
+	int rc = machine->guest ? monitor_network(dir, machine->guest, machine->more, machine->n_more, e) : 0;
+
+	net_setup_close(machine);
+	return rc;
+}
+
+/* The machine didn't take the network. Anything may have happened since: the container may be gone. */
+static void undo_connect(struct networking *w, struct container *c, const char *network)
+{
+	struct net_setup unused = { .fd = -1 };
+	struct err e = { 0 };
+	struct network *n;
+
+	pthread_mutex_lock(&w->lock);
+	n = network_find(w, network, &e);
+	if (n && disconnect_box(w, c, n, &unused, &e) < 0)
+		log_debug("network %s: %s", network, e.msg);
+	pthread_mutex_unlock(&w->lock);
+	net_setup_close(&unused);
+}
+
 int engine_network_connect(struct engine *g, const char *ref, const json_t *body, struct err *e)
 {
 	struct networking *w = g->net;
+	struct net_setup machine = { .fd = -1 };
+	char id[ENGINE_ID_MAX] = "";
 	const char *container;
 	struct network *n;
 	json_t *settings;
@@ -556,9 +582,14 @@ int engine_network_connect(struct engine *g, const char *ref, const json_t *body
 	run_unpark(g, c); /* its namespace was made for the networks of before */
 	pthread_mutex_lock(&w->lock);
 	n = network_find(w, ref, e);
-	if (n)
-		rc = connect_box(w, c, n, settings, e);
+	if (n) {
+		memcpy(id, n->id, sizeof(id));
+		rc = connect_box(w, c, n, settings, &machine, e);
+	}
 	pthread_mutex_unlock(&w->lock);
+	if (rc == 0 && (rc = tell_machine(g, c, &machine, e)) < 0)
+		undo_connect(w, c, id);
+	net_setup_close(&machine);
 	pthread_mutex_unlock(&c->op);
 	return rc;
 }
@@ -566,6 +597,7 @@ int engine_network_connect(struct engine *g, const char *ref, const json_t *body
 int engine_network_disconnect(struct engine *g, const char *ref, const json_t *body, struct err *e)
 {
 	struct networking *w = g->net;
+	struct net_setup machine = { .fd = -1 };
 	const char *container;
 	struct network *n;
 	int rc = -1;
@@ -581,8 +613,11 @@ int engine_network_disconnect(struct engine *g, const char *ref, const json_t *b
 	pthread_mutex_lock(&w->lock);
 	n = network_find(w, ref, e);
 	if (n)
-		rc = disconnect_box(w, c, n, e);
+		rc = disconnect_box(w, c, n, &machine, e);
 	pthread_mutex_unlock(&w->lock);
+	/* It is off the network, whatever the guest says. */
+	if (tell_machine(g, c, &machine, e) < 0)
+		log_warn("container %.12s: network disconnect: %s", c->id, e->msg);
 	pthread_mutex_unlock(&c->op);
 	return rc;
 }

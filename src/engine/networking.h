@@ -52,6 +52,7 @@ struct endpoint {
 	struct ip_addr addresses[2];
 	char port[LINK_NAME_MAX]; /* of the bridge */
 	char name[LINK_NAME_MAX]; /* in the container */
+	int card;                 /* of a virtual machine */
 };
 
 struct port_binding {
@@ -82,8 +83,8 @@ struct networking {
 	struct net_box *boxes;
 	struct firewall *firewall;
 	bool filter_up;
-	struct dns *dns; /* NULL until somebody needs it */
-	struct relay *relay; /* NULL: "userland-proxy": false */
+	struct dns *dns;         /* NULL until somebody needs it */
+	struct relay *relay;     /* NULL: "userland-proxy": false */
 	struct ipam_pool *pools; /* where networks without a subnet get one */
 	size_t n_pools;
 	bool keep_forwarding; /* "ip-forward": false: the host's setting stays as it is */
@@ -173,8 +174,24 @@ void endpoint_free(struct endpoint *x);
 void box_release(struct networking *w, struct net_box *b);
 int box_save(struct networking *w, const struct net_box *b, struct err *e);
 json_t *endpoint_settings(const struct net_box *b, const char *network, const struct networking *w);
-int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct err *e) must_check;
+/* machine: of a virtual machine, what it is to be told (monitor_network()) when no lock is held any more. */
+int box_connect_live(struct networking *w, struct net_box *b, struct network *n, int pid, struct net_setup *machine,
+		     struct err *e) must_check;
 void box_disconnect_live(struct networking *w, struct net_box *b, struct network *n, int pid);
+
+/* --- virtual machines (net_machine.c); lock held ----------------------------------------------------------------------------- */
+/* ERR_UNSUPPORTED for more networks than a machine has cards. */
+/* Where its tap device is a port: a descriptor, or -1. (net_endpoint.c) */
+int endpoint_tap(struct networking *w, const struct endpoint *x, struct err *e) must_check;
+int machine_check_count(size_t networks, struct err *e) must_check;
+int machine_check(const struct net_box *b, struct err *e) must_check;
+/* Tap devices of b's endpoints, and their description for the guest (no lock needed: of it, the part of silo.json). */
+int machine_devices(struct networking *w, struct net_box *b, struct net_setup *out, struct err *e) must_check;
+/* A device for one more endpoint, the last one, and the description with it. */
+int machine_add_device(struct networking *w, struct net_box *b, const struct endpoint *x, struct net_setup *out,
+		       struct err *e) must_check;
+void machine_describe(const struct net_box *b, struct net_setup *out);
+json_t *machine_first_network(const json_t *guest);
 
 /* --- names (net_names.c) -------------------------------------------------------------------------------------------------- */
 dns_ask_fn names_ask;

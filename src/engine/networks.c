@@ -387,6 +387,7 @@ static void load_endpoints(struct networking *w, struct net_box *b, const json_t
 		snprintf(x->id, sizeof(x->id), "%s", json_str(entry, "id", ""));
 		snprintf(x->port, sizeof(x->port), "%s", json_str(entry, "port", ""));
 		snprintf(x->name, sizeof(x->name), "%s", json_str(entry, "name", ""));
+		x->card = (int)json_int(entry, "card", 0);
 		if (mac_parse(json_str(entry, "mac", ""), x->mac) < 0 ||
 		    (ip_parse(json_str(entry, "v4", ""), &x->addresses[NET_V4]) < 0 &&
 		     ip_parse(json_str(entry, "v6", ""), &x->addresses[NET_V6]) < 0))

@@ -25,7 +25,7 @@
 struct run {
 	struct engine *g;
 	struct container *c;
-	char *dir; /* the bundle */
+	char *dir;       /* the bundle */
 	bool files_only; /* prepared for work on its files */
 	struct net_setup net;
 	struct joined joined;
@@ -120,6 +120,19 @@ static int run_watch(void *arg, struct err *e)
 	return r->watch < 0 ? -1 : 0;
 }
 
+/* The networks of a machine after its first one. */
+static int run_networks(void *arg, struct err *e)
+{
+	struct run *r = arg;
+
+	if (r->net.n_more == 0 || monitor_network(r->dir, r->net.guest, r->net.more, r->net.n_more, e) == 0)
+		return 0;
+	r->told = *e;
+	if (monitor_end(r->dir, NULL) < 0)
+		log_debug("container %.12s: has ended", r->c->id);
+	return -1;
+}
+
 /* Clients that attached before: they must not miss the first byte. One that has left is no reason to fail. */
 static int run_attach(void *arg, struct err *e unused_arg)
 {
@@ -158,6 +171,7 @@ static const struct step prepare_steps[] = {
 	{ "bundle",          NULL,   run_bundle, NULL },
 	{ "start monitor",   NULL,   run_spawn,  NULL },
 	{ "prepare",         NULL,   run_watch,  NULL },
+	{ "networks",        NULL,   run_networks, NULL },
 };
 
 static const struct step go_steps[] = {
@@ -250,8 +264,7 @@ static void run_fini(struct run *r)
 {
 	hand_over(r);
 	json_decref(r->started);
-	json_decref(r->net.guest);
-	close_fd(&r->net.fd);
+	net_setup_close(&r->net);
 	namespaces_close(&r->joined);
 	free(r->dir);
 }

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/events.h"
 #include "engine/record.h"
+#include "isolation/hyperv/guest_docs.h"
 
 struct watcher;
 struct reaper;
@@ -69,7 +70,10 @@ int files_create(struct engine *g, struct container *c, struct err *e) must_chec
 struct net_setup {
 	int fd;
 	json_t *guest;
+	int more[GUEST_CARDS]; /* of a VM: taps of the networks after the first */
+	size_t n_more;
 };
+void net_setup_close(struct net_setup *n);
 /* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */
 int files_bundle(struct engine *g, struct container *c, const struct net_setup *net, bool files_only,
 		 struct err *e) must_check;

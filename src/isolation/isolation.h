@@ -86,6 +86,14 @@ struct isolation {
 	void (*sandbox_close)(struct sandbox *s);
 	/* What the host sees of it: hyperv: pid of vmwp; process: 0. */
 	pid_t (*sandbox_pid)(const struct sandbox *s);
+	/**
+	 * sandbox_network - make this the network of a running sandbox. NULL for process: its namespace is silod's.
+	 *
+	 * @network  as in silo.json, with all interfaces; those that aren't named any more are taken away.
+	 * @taps     devices of new interfaces, borrowed: "tap" of such an interface is an index.
+	 * On failure new interfaces aren't there.
+	 */
+	int (*sandbox_network)(struct sandbox *s, const json_t *network, const int *taps, size_t n_taps, struct err *e);
 
 	/**
 	 * container_create - everything up to just before exec of the user's program: namespaces, root file system,

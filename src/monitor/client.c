@@ -291,8 +291,8 @@ int monitor_attach(const char *bundle_dir, const struct monitor_streams *s, stru
 
 pid_t monitor_exec(const char *bundle_dir, const struct monitor_exec *x, struct err *e)
 {
-	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op",
-				      x->is_files ? "files" : "exec", "id", x->id, "process", x->process, "tty", x->tty, "rows", x->rows, "cols", x->cols);
+	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:i, s:i}", "op", x->is_files ? "files" : "exec", "id",
+				      x->id, "process", x->process, "tty", x->tty, "rows", x->rows, "cols", x->cols);
 	const struct monitor_streams *s = x->streams;
 	bool has_client = s && s->client >= 0;
 
@@ -336,6 +336,14 @@ json_t *monitor_stats(const char *bundle_dir, struct err *e)
 int monitor_update(const char *bundle_dir, const json_t *resources, struct err *e)
 {
 	return tell(bundle_dir, json_pack("{s:s, s:O}", "op", "update", "resources", resources), e);
+}
+
+int monitor_network(const char *bundle_dir, const json_t *network, const int *taps, size_t n_taps, struct err *e)
+{
+	autojson *request = json_pack("{s:s, s:O}", "op", "network", "network", network);
+	autojson *answer = monitor_call(bundle_dir, request, taps, n_taps, CALL_MS, e);
+
+	return answer ? 0 : -1;
 }
 
 int monitor_end(const char *bundle_dir, struct err *e)

@@ -100,6 +100,9 @@ int monitor_pause(const char *bundle_dir, bool paused, struct err *e) must_check
 json_t *monitor_top(const char *bundle_dir, const json_t *ps_args, struct err *e) must_check; /* {"output", "pids"} */
 json_t *monitor_stats(const char *bundle_dir, struct err *e) must_check;
 int monitor_update(const char *bundle_dir, const json_t *resources, struct err *e) must_check;
+/* Make this the network of a machine (isolation.h, sandbox_network). taps stay the caller's. */
+int monitor_network(const char *bundle_dir, const json_t *network, const int *taps, size_t n_taps,
+		    struct err *e) must_check;
 /* Kill everything and clean up; returns when it has begun. */
 int monitor_end(const char *bundle_dir, struct err *e) must_check;
 

@@ -173,6 +173,21 @@ static int op_update(struct call *c, struct err *e)
 	return c->m->isolation->container_update(c->m->container, resources, e);
 }
 
+static int op_network(struct call *c, struct err *e)
+{
+	struct monitor *m = c->m;
+	json_t *network;
+
+	if (json_get_object(c->body, "network", &network, e))
+		return -1;
+	if (!network)
+		return err_set(e, ERR_INVALID, 0, "network: the description is missing");
+	if (!m->isolation->sandbox_network)
+		return err_set(e, ERR_UNSUPPORTED, 0, "the network of container %s isn't the monitor's to change",
+			       m->id);
+	return m->isolation->sandbox_network(m->sandbox, network, c->fds, c->n_fds, e);
+}
+
 static int op_shutdown(struct call *c, struct err *e unused_arg)
 {
 	monitor_shutdown(c->m);
@@ -199,6 +214,7 @@ static const struct op {
 	{ "top",       LIFE_MEASURE, false,  op_top },
 	{ "stats",     LIFE_MEASURE, false,  op_stats },
 	{ "update",    LIFE_UPDATE,  false,  op_update },
+	{ "network",   LIFE_UPDATE,  false,  op_network },
 	{ "shutdown",  LIFE_ASK,     true,   op_shutdown },
 };
 

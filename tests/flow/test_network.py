@@ -2,6 +2,7 @@
 """Networks and ports: the engine lives in a network namespace of its own, "outside" is another one beside it."""
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -249,21 +250,61 @@ def test_spoofed_addresses_are_dropped(engine, run, name, outside):
     engine.docker("exec", name, "ping", "-c1", "-W1", gateway, code=1)
 
 
-def test_connect_and_disconnect(engine, name, network):
-    """Process isolation: while it runs. A hyperv container has one device."""
+def test_several_networks(engine, mode, name, network):
+    """Created in two, connected to a third, which is internal, before it starts."""
+    nets = [network(f"{name}{letter}") for letter in "ab"] + [network(f"{name}c", "--internal")]
+    engine.docker("create", f"--isolation={mode}", "--name", name, "--network", nets[0], "--network",
+                  f"name={nets[1]},alias=second", BASE, "sleep", "1000")
+    engine.docker("network", "connect", nets[2], name)
+    engine.docker("start", name)
+    shown = engine.docker("exec", name, "ip", "-4", "addr").out
+    for n in nets:
+        assert address(engine, name, n) in shown
+    gateway = engine.inspect(name)["NetworkSettings"]["Networks"][nets[0]]["Gateway"]
+    assert f"default via {gateway} dev eth0" in engine.docker("exec", name, "ip", "route").out
+    assert not re.search("eth[3-9]", engine.docker("exec", name, "ip", "link").out)
+    for letter, n in zip("xyz", nets):
+        other = f"{name}{letter}"
+        engine.docker("run", "-d", "--isolation=process", "--name", other, "--network", n, BASE, "sleep", "1000")
+        engine.docker("exec", name, "ping", "-c1", "-W5", other)
+        engine.docker("exec", other, "ping", "-c1", "-W5", "second" if n == nets[1] else name)
+
+
+def test_connect_and_disconnect(engine, run, name, network):
     n, other = network(f"{name}n"), network(f"{name}o")
-    engine.docker("run", "-d", "--isolation=process", "--name", name, "--network", n, BASE, "sleep", "1000")
+    run("-d", "--name", name, "--network", n, BASE, "sleep", "1000")
     engine.docker("run", "-d", "--isolation=process", "--name", f"{name}a", "--network", other, BASE, "sleep", "1000")
     engine.docker("exec", name, "ping", "-c1", "-W1", f"{name}a", code=1)
     engine.docker("network", "connect", "--alias", "both", other, name)
     engine.docker("exec", name, "ping", "-c1", "-W5", f"{name}a")
     engine.docker("exec", f"{name}a", "ping", "-c1", "-W5", "both")
+    assert f"{address(engine, name, other)}\t" in engine.docker("exec", name, "cat", "/etc/hosts").out
     assert "already exists in network" in engine.docker("network", "connect", other, name, code=1).err
     engine.docker("network", "disconnect", n, name)
     assert list(engine.inspect(name)["NetworkSettings"]["Networks"]) == [other]
     gateway = engine.inspect(name)["NetworkSettings"]["Networks"][other]["Gateway"]
     assert f"default via {gateway}" in engine.docker("exec", name, "ip", "route").out
+    engine.docker("exec", name, "ping", "-c1", "-W5", f"{name}a")
     assert "is not connected to network" in engine.docker("network", "disconnect", n, name, code=1).err
+    # The name of the device is free again.
+    engine.docker("network", "connect", n, name)
+    assert address(engine, name, n) in engine.docker("exec", name, "ip", "addr", "show", "eth0").out
+    engine.docker("network", "disconnect", n, name)
+    engine.docker("network", "disconnect", other, name)
+    assert "eth" not in engine.docker("exec", name, "ip", "link").out
+
+
+def test_more_networks_than_cards(engine, name, network):
+    nets = [network(f"{name}n{i}", "--internal") for i in range(9)]
+    engine.docker("create", "--isolation=hyperv", "--name", name, "--network", nets[0], BASE, "sleep", "1000")
+    for n in nets[1:8]:
+        engine.docker("network", "connect", n, name)
+    text = "a hyperv container can't be in more than 8 networks"
+    assert text in engine.docker("network", "connect", nets[8], name, code=1).err
+    engine.docker("start", name)
+    shown = engine.docker("exec", name, "ip", "addr").out
+    assert all(address(engine, name, n) in shown for n in nets[:8])
+    assert text in engine.docker("network", "connect", nets[8], name, code=1).err
 
 
 def test_network_records(engine, name, network):

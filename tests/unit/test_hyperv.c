@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -109,6 +110,7 @@ static _Noreturn void guest_main(int fd, const char *manners)
 struct vm {
 	pid_t pid;
 	int pidfd, channel;
+	int qmp; /* nothing ever comes */
 };
 
 struct vm *vm_clone(const struct vm_options *o, struct err *e)
@@ -130,16 +132,28 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	close(fd[1]);
 	v->channel = fd[0];
 	v->pidfd = (int)syscall(SYS_pidfd_open, v->pid, 0);
+	v->qmp = eventfd(0, EFD_CLOEXEC);
 	return v;
 }
 
-int vm_attach_network(struct vm *v, int tap, struct err *e)
+int vm_plug_card(struct vm *v, int card, int tap, struct err *e)
 {
 	return 0;
 }
 
-void vm_seal(struct vm *v)
+int vm_unplug_card(struct vm *v, int card, struct err *e)
 {
+	return 0;
+}
+
+int vm_qmp_fd(const struct vm *v)
+{
+	return v->qmp;
+}
+
+bool vm_drain(struct vm *v)
+{
+	return false;
 }
 
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e)
@@ -216,6 +230,7 @@ void vm_free(struct vm *v)
 	waitpid(v->pid, NULL, 0);
 	close(v->pidfd);
 	close(v->channel);
+	close(v->qmp);
 	free(v);
 }
 

@@ -65,17 +65,30 @@ static void on_vm_ended(void *arg, uint32_t events)
 	(void)shutdown(vm_channel(s->vm), SHUT_RDWR);
 }
 
+static void on_qmp(void *arg, uint32_t events)
+{
+	struct sandbox *s = arg;
+
+	if (!vm_drain(s->vm))
+		loop_remove(&s->qmp_io);
+}
+
 static int open_watch(void *arg, struct err *e)
 {
 	struct sandbox *s = arg;
 
 	s->vm_io = loop_add(s->loop, vm_pidfd(s->vm), EPOLLIN, on_vm_ended, s, e);
-	return s->vm_io ? 0 : -1;
+	s->qmp_io = s->vm_io ? loop_add(s->loop, vm_qmp_fd(s->vm), EPOLLIN, on_qmp, s, e) : NULL;
+	if (s->qmp_io)
+		return 0;
+	loop_remove(&s->vm_io);
+	return -1;
 }
 
 static void undo_watch(void *arg)
 {
 	loop_remove(&((struct sandbox *)arg)->vm_io);
+	loop_remove(&((struct sandbox *)arg)->qmp_io);
 }
 
 static const struct step open_steps[] = {
@@ -122,7 +135,6 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 		.uid = (uid_t)json_int(vm, "uid", 0),
 		.image_path = b->rootfs.image,
 		.disk_path = b->rootfs.disk,
-		.tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0),
 		.cold = json_bool(vm, "cold", false),
 	};
 
@@ -142,7 +154,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	}
 	s->allowance = allowance;
 	sandbox_belongs(s, b, sockets, ev);
-	if (!sandbox_setup(s, e))
+	if (!sandbox_plug_first(s, e) && !sandbox_setup(s, e))
 		return s;
 	err_prefix(e, "guest");
 	sandbox_close(s);
@@ -159,6 +171,7 @@ static void sandbox_close(struct sandbox *s)
 		log_warn("sync: %s", e.msg);
 	loop_remove(&s->telling);
 	loop_remove(&s->vm_io);
+	loop_remove(&s->qmp_io);
 	sockets_free(s->sockets);
 	channel_free(s->channel);
 	vm_free(s->vm);
@@ -218,6 +231,7 @@ static struct container *container_create(struct sandbox *s, const struct bundle
 	struct container *c = xcalloc(1, sizeof *c);
 
 	c->sandbox = s;
+	c->bundle = b;
 	memcpy(c->id, b->id, sizeof c->id);
 	c->next = s->containers;
 	s->containers = c;
@@ -363,6 +377,7 @@ const struct isolation isolation_hyperv = {
 	.standby_take = standby_take,
 	.sandbox_close = sandbox_close,
 	.sandbox_pid = sandbox_pid,
+	.sandbox_network = sandbox_network,
 	.container_create = container_create,
 	.container_init = container_init,
 	.container_start = container_start,

@@ -5,9 +5,11 @@
 
 #include "isolation/hyperv/allowance.h"
 #include "isolation/hyperv/channel.h"
+#include "isolation/hyperv/guest_docs.h"
 #include "isolation/hyperv/sockets.h"
 #include "isolation/hyperv/vm.h"
 #include "isolation/isolation.h"
+#include "os/ipaddr.h"
 
 enum process_stream { PROCESS_IN, PROCESS_OUT, PROCESS_ERR, PROCESS_TTY, PROCESS_STREAMS };
 
@@ -26,6 +28,7 @@ struct container {
 	struct sandbox *sandbox;
 	struct container *next;
 	char id[CONTAINER_ID_MAX + 1];
+	const struct bundle *bundle;
 	struct process *init, *processes; /* init is one of the processes */
 };
 
@@ -38,7 +41,9 @@ struct sandbox {
 	struct allowance allowance;
 	struct channel *channel;
 	struct loop_io *vm_io;   /* its pidfd */
-	struct loop_io *telling; /* timer: what is left to tell after the sandbox was lost */
+	struct loop_io *qmp_io;
+	char cards[GUEST_CARDS][MAC_TEXT_MAX]; /* MAC of the network that a card belongs to; "" = free */
+	struct loop_io *telling;               /* timer: what is left to tell after the sandbox was lost */
 	struct container *containers;
 	struct sockets *sockets; /* NULL before the bundle is known */
 	int64_t next_key;
@@ -73,6 +78,11 @@ void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *
 int sandbox_setup(struct sandbox *s, struct err *e) must_check;
 /* What can't be done with this bundle is said before a VM is started for it. */
 int sandbox_check(const struct bundle *b, struct err *e) must_check;
+
+/* cards.c: as isolation.h says. */
+int sandbox_network(struct sandbox *s, const json_t *network, const int *taps, size_t n_taps, struct err *e) must_check;
+/* The wire of the bundle's first network, if it has one, before the guest is told: a descriptor of this process, taken. */
+int sandbox_plug_first(struct sandbox *s, struct err *e) must_check;
 
 /* standby.c: as isolation.h says. */
 struct sandbox *standby_open(const struct standby_options *o, struct loop *l, const struct isolation_events *ev,

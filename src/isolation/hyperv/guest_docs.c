@@ -159,8 +159,7 @@ json_t *guest_resources(const json_t *resources, int64_t cpus)
 	if (n > cpus)
 		n = cpus;
 	if (*list)
-		json_object_set_new(cpu, "cpus",
-				    n > 1 ? json_sprintf("0-%lld", (long long)n - 1) : json_string("0"));
+		json_object_set_new(cpu, "cpus", n > 1 ? json_sprintf("0-%lld", (long long)n - 1) : json_string("0"));
 	return guest;
 }
 
@@ -206,18 +205,30 @@ static json_t *guest_file(const struct bundle_file *f, struct err *e)
 	return file;
 }
 
-json_t *guest_silo(const struct bundle *b, struct err *e)
+json_t *guest_files(const struct bundle *b, struct err *e)
 {
-	autojson *silo = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[]}", "id", b->id, "isolation", "hyperv", "rootfs",
-				   "image", GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files");
+	autojson *files = json_array();
 
 	for (size_t i = 0; i < b->n_files; i++) {
 		json_t *file = guest_file(&b->files[i], e);
 
 		if (!file)
 			return NULL;
-		json_array_append_new(json_object_get(silo, "files"), file);
+		json_array_append_new(files, file);
 	}
+	return take_ptr(&files);
+}
+
+json_t *guest_silo(const struct bundle *b, struct err *e)
+{
+	json_t *files = guest_files(b, e);
+	autojson *silo =
+		files ? json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "id", b->id, "isolation", "hyperv", "rootfs",
+				  "image", GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files", files)
+		      : NULL;
+
+	if (!silo)
+		return NULL;
 	if (b->seccomp) {
 		autofree char *filter = base64_encode(b->seccomp, b->seccomp_bytes);
 
@@ -249,4 +260,13 @@ char *base64_encode(const unsigned char *data, size_t n)
 	}
 	*to = 0;
 	return text;
+}
+
+int guest_card(const json_t *interface, struct err *e)
+{
+	int64_t card = json_int(interface, "card", -1);
+
+	return card >= 0 && card < GUEST_CARDS
+		       ? (int)card
+		       : err_set(e, ERR_INVALID, 0, "a virtual machine has no network card %lld", (long long)card);
 }

@@ -13,6 +13,12 @@
 #define GUEST_DISK_DEVICE "/dev/vdb"
 #define GUEST_INIT_PATH "/silo-init" /* of the initramfs */
 
+/* Network cards of every VM: a container can be in so many networks. */
+#define GUEST_CARDS 8
+
+/* Number of the card of an interface (of silo.json's "network"), or -1 with ERR_INVALID. */
+int guest_card(const json_t *interface, struct err *e) must_check;
+
 /* Directories and files of the host: the tag of the 9p device, and where the agent mounts it. In it are 0, 1, ...: the
  * bind mounts of config.json in their order. */
 #define GUEST_SHARES_TAG "share"
@@ -41,6 +47,9 @@ bool guest_is_bind(const json_t *mount);
 
 /* silo.json for the guest; reads the small files that are bound into the container. */
 json_t *guest_silo(const struct bundle *b, struct err *e) must_check;
+
+/* [{"destination", "data"}]: its small files as they are now. */
+json_t *guest_files(const struct bundle *b, struct err *e) must_check;
 
 /* RFC 4648 with padding; heap string. */
 char *base64_encode(const unsigned char *data, size_t n);

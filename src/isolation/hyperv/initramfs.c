@@ -34,7 +34,7 @@ static const struct guest_module {
 	{ "virtio_console", LIST_BOOT, true, NULL }, /* the agent channel */
 	{ "virtio_balloon", LIST_BOOT, false, NULL },
 	{ "virtio_rng", LIST_BOOT, false, NULL },
-	{ "virtio_net", LIST_BOOT, false, NULL },
+	{ "virtio_net", LIST_BOOT, true, NULL },
 	{ "crc32c_generic", LIST_BOOT, false, NULL }, /* libcrc32c asks for it by name: must be there before */
 	{ "crc32c_intel", LIST_BOOT, false, NULL },
 	{ "erofs", LIST_BOOT, true, NULL },

@@ -120,14 +120,20 @@ int qmp_call(struct qmp *q, const char *command, json_t *arguments, int fd, json
 	autofree char *text = json_text(request);
 	autofree char *line = xasprintf("%s\n", text);
 
-	if (send_line(q, line, strlen(line), fd, e))
+	if (q->broken)
+		return err_set(e, ERR_SYSTEM, 0, "%s: QEMU doesn't answer any more", command);
+	if (send_line(q, line, strlen(line), fd, e)) {
+		q->broken = true;
 		return err_prefix(e, "%s", command);
+	}
 	for (;;) {
 		json_t *message = receive(q, e), *value;
 		autojson *owner = message;
 
-		if (!message)
+		if (!message) {
+			q->broken = true; /* an answer that comes later would be taken for another one */
 			return err_prefix(e, "%s", command);
+		}
 		if (json_object_get(message, "event")) {
 			keep_event(q, json_incref(message));
 			continue;
@@ -140,6 +146,24 @@ int qmp_call(struct qmp *q, const char *command, json_t *arguments, int fd, json
 			*result = json_incref(value);
 		return 0;
 	}
+}
+
+bool qmp_drain(struct qmp *q)
+{
+	char buf[4096];
+	ssize_t n = recv(q->sock, buf, sizeof buf, MSG_DONTWAIT);
+	const char *end = n > 0 ? memrchr(buf, '\n', (size_t)n) : NULL;
+
+	json_array_clear(q->events);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (end)
+		str_drop(&q->in, q->in.len);
+	else
+		end = buf - 1;
+	/* The beginning of a message stays: a command may come before its end. */
+	q->broken |= n == 0 || str_add(&q->in, end + 1, (size_t)(buf + n - end - 1));
+	return !q->broken;
 }
 
 static bool is_event(const json_t *message, const char *name)

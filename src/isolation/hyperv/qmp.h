@@ -4,6 +4,7 @@
 #define SILO_HYPERV_QMP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct qmp {
 	int64_t deadline_ms; /* monotonic; every wait of this connection ends there */
 	struct str in;
 	json_t *events;
+	bool broken; /* no answer came, or rubbish: nothing more can be asked */
 };
 
 /* @sock  connected stream socket, taken over; made non-blocking. Reads the greeting and leaves negotiation mode. */
@@ -32,6 +34,9 @@ void qmp_close(struct qmp *q); /* allowed on a zeroed struct with sock -1, and t
  * ERR_TIMEOUT, ERR_INVALID when it talks rubbish.
  */
 int qmp_call(struct qmp *q, const char *command, json_t *arguments, int fd, json_t **result, struct err *e) must_check;
+
+/* Between commands: forget what QEMU tells by itself. False when nothing more can come. Doesn't block. */
+bool qmp_drain(struct qmp *q);
 
 /* Wait for an event of this name; new reference to the whole message, or NULL with *e. */
 json_t *qmp_wait_event(struct qmp *q, const char *name, struct err *e) must_check;

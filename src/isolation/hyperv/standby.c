@@ -84,16 +84,13 @@ static int move_machine(struct sandbox *s, const struct bundle *b, struct err *e
 
 int standby_take(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e)
 {
-	int tap = (int)json_int(json_object_get(b->silo, "network"), "tap", 0);
 	struct sockets *sockets = sockets_open(b->config, e);
 
 	sandbox_belongs(s, b, sockets, ev);
-	if (sockets && !sandbox_check(b, e) && !move_machine(s, b, e) && (!tap || !vm_attach_network(s->vm, tap, e)) &&
+	if (sockets && !sandbox_check(b, e) && !move_machine(s, b, e) && !sandbox_plug_first(s, e) &&
 	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e) &&
-	    !allowance_moved(&s->allowance, e)) {
-		vm_seal(s->vm);
+	    !allowance_moved(&s->allowance, e))
 		return 0;
-	}
 	isolation_hyperv.sandbox_close(s);
 	return -1;
 }

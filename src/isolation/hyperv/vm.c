@@ -17,7 +17,7 @@
 #include "isolation/hyperv/vm_launch.h"
 
 #define CLONE_DEADLINE_MS 30000
-#define LAST_WORDS_MAX 1024       /* bytes kept for an error text */
+#define LAST_WORDS_MAX 2048       /* bytes kept for an error text */
 #define LAST_WORDS_PIPE (16 * 1024) /* what vmwp can say while nobody reads; more is dropped */
 
 struct vm {
@@ -64,6 +64,16 @@ int vm_pidfd(const struct vm *v)
 	return v->pidfd;
 }
 
+int vm_qmp_fd(const struct vm *v)
+{
+	return v->qmp.sock;
+}
+
+bool vm_drain(struct vm *v)
+{
+	return qmp_drain(&v->qmp);
+}
+
 struct qmp *vm_qmp(struct vm *v)
 {
 	return &v->qmp;
@@ -88,14 +98,14 @@ static void append_words(struct vm *v, const char *data, size_t n)
 	v->last_words[have] = '\0';
 }
 
-/* QEMU always says this; it would only mislead whoever reads an error. */
-static void drop_hub_warning(char *words)
+/* QEMU always says this of its network cards; it would only mislead whoever reads an error. */
+static void drop_hub_warnings(char *words)
 {
-	static const char warning[] = "vmwp: warning: hub 0 is not connected to host network\n";
-	char *at = strstr(words, warning);
+	static const char start[] = "vmwp: warning: hub ", end[] = " is not connected to host network\n";
+	char *at, *stop;
 
-	if (at)
-		memmove(at, at + sizeof warning - 1, strlen(at + sizeof warning - 1) + 1);
+	while ((at = strstr(words, start)) && (stop = strstr(at, end)) && stop < strchr(at, '\n'))
+		memmove(at, stop + sizeof end - 1, strlen(stop + sizeof end - 1) + 1);
 }
 
 const char *vm_last_words(struct vm *v)
@@ -107,7 +117,7 @@ const char *vm_last_words(struct vm *v)
 	/* Bounded, in case somebody keeps writing. */
 	for (int round = 0; round < 64 && (n = read(v->words, buf, sizeof buf)) > 0; round++)
 		append_words(v, buf, (size_t)n);
-	drop_hub_warning(v->last_words);
+	drop_hub_warnings(v->last_words);
 	len = strlen(v->last_words);
 	while (len && strchr("\n ", v->last_words[len - 1]))
 		v->last_words[--len] = '\0';
@@ -358,14 +368,7 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		vm_free(v);
 		v = NULL;
 	}
-	if (v && o->tap > 0 && vm_attach_network(v, o->tap, e)) {
-		vm_free(v);
-		v = NULL;
-	}
 	facts_fini(&facts);
-	/* Nothing more is asked: the less a guest can make us read, the better. */
-	if (v && !o->later_bytes)
-		qmp_close(&v->qmp);
 	if (!v)
 		err_prefix(e, "start the virtual machine");
 	return v;
@@ -417,9 +420,4 @@ int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path,
 		return err_prefix(e, "disks of the virtual machine");
 	v->attached++;
 	return 0;
-}
-
-void vm_seal(struct vm *v)
-{
-	qmp_close(&v->qmp);
 }

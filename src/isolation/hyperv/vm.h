@@ -21,7 +21,6 @@ struct vm_options {
 	uid_t uid;                /* unprivileged user that QEMU runs as (also the gid); one per VM */
 	const char *image_path;   /* read-only disk 0 (EROFS), or NULL */
 	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
-	int tap;                  /* network device, borrowed; 0 = none */
 	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
 	size_t n_shares;          /* at most JAIL_SHARES_MAX */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
@@ -40,10 +39,13 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
 /* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Those that were plugged
  * in before are taken out; the guest has unbound them. */
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e) must_check;
-/* Nothing will be plugged in any more. */
-void vm_seal(struct vm *v);
-/* Plug a tap device (borrowed) into a VM whose QMP is still open. */
-int vm_attach_network(struct vm *v, int tap, struct err *e) must_check;
+/* Give network card number `card` its wire, a tap device (borrowed: QEMU has its own descriptor); and take it away. */
+int vm_plug_card(struct vm *v, int card, int tap, struct err *e) must_check;
+int vm_unplug_card(struct vm *v, int card, struct err *e) must_check;
+/* QEMU's own connection: to be watched, and vm_drain() called when it is readable, so that what QEMU tells by itself
+ * doesn't pile up there. False: watch it no more. */
+int vm_qmp_fd(const struct vm *v);
+bool vm_drain(struct vm *v);
 int vm_channel(const struct vm *v); /* non-blocking stream socket to the agent; borrowed */
 pid_t vm_pid(const struct vm *v);   /* of vmwp, as the host sees it */
 int vm_pidfd(const struct vm *v);   /* readable when vmwp has ended; borrowed */

@@ -45,8 +45,6 @@ static const char *const fixed_devices[][2] = {
 	{ "-device", "virtio-blk-device,id=disk,drive=disk,serial=silo-disk" },
 	{ "-device", "virtio-blk-device,id=spare0,drive=spare0,serial=silo-spare0" },
 	{ "-device", "virtio-blk-device,id=spare1,drive=spare1,serial=silo-spare1" },
-	{ "-netdev", "hubport,id=net0,hubid=0" }, /* no wire yet; a clone may have a tap here */
-	{ "-device", "virtio-net-device,id=net,netdev=net0,mac=52:54:00:00:00:01" },
 	{ "-object", "rng-builtin,id=rng0" },
 	{ "-device", "virtio-rng-device,id=rng,rng=rng0" },
 	/* Gives free memory of the guest back to the host. page-poison=off: a guest kernel that relies on the content
@@ -114,6 +112,15 @@ static void add_machine(struct args *a, const struct vm_facts *f, enum vm_mode m
 		    (long long)f->memory_mib, mode == VM_MODE_TEMPLATE ? "on" : "off");
 }
 
+/* No wire yet: a clone may have a tap on a card's hub. */
+static void add_cards(struct args *a)
+{
+	for (int i = 0; i < GUEST_CARDS; i++) {
+		add(a, "-netdev", "hubport,id=net%d,hubid=%d", i, i);
+		add(a, "-device", "virtio-net-device,id=card%d,netdev=net%d,mac=52:54:00:00:00:%02x", i, i, i + 1);
+	}
+}
+
 static void add_backends(struct args *a, bool image, bool disk)
 {
 	add(a, "-chardev", "socket,id=qmp,fd=%d", VM_FD_QMP);
@@ -150,6 +157,7 @@ char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, bool
 	add_table(&a, fixed_args, array_len(fixed_args));
 	add_backends(&a, image, disk);
 	add_table(&a, fixed_devices, array_len(fixed_devices));
+	add_cards(&a);
 	if (mode == VM_MODE_CLONE) {
 		add(&a, "-incoming", "defer");
 	} else {
