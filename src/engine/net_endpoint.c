@@ -126,6 +126,11 @@ static struct endpoint *add_endpoint(struct networking *w, struct net_box *b, st
 	struct endpoint *x, **last;
 	char hex[8];
 
+	if (b->hyperv && strcmp(n->prefix, NET_DEVICE_PREFIX) != 0) {
+		err_set(e, ERR_UNSUPPORTED, 0,
+			"network %s: container_iface_prefix is not supported with hyperv isolation", n->name);
+		return NULL;
+	}
 	if (network_up(w, n, e) < 0)
 		return NULL;
 	x = xcalloc(1, sizeof(*x));

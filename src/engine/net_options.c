@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "engine/networking.h"
 
-#define DEVICE_PREFIX "eth"
 #define PREFIX_MAX 11 /* leaves room for a number */
 
 static int bad_value(const char *key, const char *value, struct err *e)
@@ -154,7 +153,7 @@ int network_read_options(struct network *n, struct err *e)
 	n->masquerade = n->icc = true;
 	n->binding = (struct ip_addr){ 0 };
 	n->mode = MACVLAN_BRIDGE;
-	snprintf(n->prefix, sizeof(n->prefix), DEVICE_PREFIX);
+	snprintf(n->prefix, sizeof(n->prefix), NET_DEVICE_PREFIX);
 	if (strcmp(n->driver, "bridge") == 0)
 		snprintf(n->bridge, sizeof(n->bridge), "br-%.12s", n->id);
 	json_object_foreach(json_object_get(n->doc, "Options"), key, value) {

@@ -19,6 +19,7 @@
 
 #define NET_V4 0
 #define NET_V6 1
+#define NET_DEVICE_PREFIX "eth"
 
 struct network {
 	struct network *next;

@@ -558,6 +558,7 @@ static void clean_host(struct networking *w)
 	struct err e = { 0 };
 	autostr text;
 
+	str_init(&text, FIREWALL_TEXT_MAX);
 	for (const struct net_box *b = w->boxes; b; b = b->next) {
 		if (b->endpoints)
 			return;
@@ -566,7 +567,6 @@ static void clean_host(struct networking *w)
 		network_down(w, n);
 	if (!w->filter_up)
 		return;
-	str_init(&text, FIREWALL_TEXT_MAX);
 	fw_remove(w->firewall, &text);
 	if (firewall_apply(w->firewall, &text, &e) < 0)
 		log_warn("%s", e.msg);

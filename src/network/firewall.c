@@ -87,6 +87,7 @@ static const char bridge_rules[] =
 	"set macs { type ifname . ether_addr; }\n"
 	"set addrs4 { type ifname . ipv4_addr; }\n"
 	"set addrs6 { type ifname . ipv6_addr; }\n"
+	"set targets6 { typeof iifname . @th,64,128; }\n" /* the same, as it is in a neighbour advertisement */
 	"set closed { type ifname; }\n"
 	"set links4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }\n"
 	"chain prerouting {\n"
@@ -98,6 +99,7 @@ static const char bridge_rules[] =
 	"ether type arp iifname . arp saddr ip @addrs4 accept\n"
 	"ether type ip iifname . ip saddr @addrs4 accept\n"
 	"ether type ip6 icmpv6 type { nd-router-advert, nd-redirect } drop\n"
+	"ether type ip6 icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop\n"
 	"ether type ip6 ip6 saddr :: accept\n"
 	"ether type ip6 iifname . ip6 saddr @addrs6 accept\n"
 	"drop\n"
@@ -179,6 +181,18 @@ void fw_network(const struct firewall *f, struct str *out, enum fw_verb verb, co
 	}
 }
 
+static void address6(const struct firewall *f, struct str *out, enum fw_verb verb, const char *port,
+		     const struct ip_addr *a)
+{
+	char text[IP_TEXT_MAX], digits[2 * sizeof(a->b) + 1];
+
+	ip_format(a, text);
+	for (size_t i = 0; i < sizeof(a->b); i++)
+		snprintf(digits + 2 * i, 3, "%02x", a->b[i]);
+	element(f, out, verb, "bridge", "addrs6", "\"%s\" . %s", port, text);
+	element(f, out, verb, "bridge", "targets6", "\"%s\" . 0x%s", port, digits);
+}
+
 void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, const struct fw_endpoint *x)
 {
 	struct ip_addr local = mac_link_local(x->mac);
@@ -189,12 +203,14 @@ void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, c
 	for (size_t i = 0; i < 2; i++) {
 		if (!x->addresses[i])
 			continue;
+		if (x->addresses[i]->family == AF_INET6) {
+			address6(f, out, verb, x->port, x->addresses[i]);
+			continue;
+		}
 		ip_format(x->addresses[i], text);
-		element(f, out, verb, "bridge", x->addresses[i]->family == AF_INET6 ? "addrs6" : "addrs4",
-			"\"%s\" . %s", x->port, text);
+		element(f, out, verb, "bridge", "addrs4", "\"%s\" . %s", x->port, text);
 	}
-	ip_format(&local, text);
-	element(f, out, verb, "bridge", "addrs6", "\"%s\" . %s", x->port, text);
+	address6(f, out, verb, x->port, &local);
 	if (x->closed)
 		element(f, out, verb, "bridge", "closed", "\"%s\"", x->port);
 	element(f, out, verb, "bridge", "ports", "\"%s\"", x->port);

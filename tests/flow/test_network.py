@@ -141,7 +141,7 @@ def test_published_port(engine, run, name, outside):
     assert fetch(outside, address(engine, name), 80) is None
     # Its own published port, by the host's address.
     assert engine.docker("exec", name, "wget", "-qO-", f"http://{UPLINK}:8080/").out.strip() == name
-    assert engine.docker("port", name, "80/tcp").out.split() == ["0.0.0.0:8080", "[::]:8080", "127.0.0.1:8081"]
+    assert engine.docker("port", name, "80/tcp").out.split() == ["0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080"]
     assert engine.docker("port", name, "91/udp").out.split() == ["0.0.0.0:9001", "[::]:9001"]
     engine.docker("stop", "-t", "0", name)
     assert fetch(engine.namespace, "127.0.0.1", 8080) is None
