@@ -81,6 +81,8 @@ char *image_content_config(struct image_store *s, const char *id, struct err *e)
 /* Manifests with which the image came: array of {"digest", "media_type", "text", "complete": the store has all the
  * blobs that it names}. */
 json_t *image_manifests(struct image_store *s, const char *id, struct err *e) must_check;
+/* Normalised names "repository@digest" of images with this layer: where it came from, or was pushed to. New array. */
+json_t *image_layer_names(struct image_store *s, const char *diff_id, struct err *e) must_check;
 /* Open a blob for reading. ERR_NOT_FOUND. What is open stays readable whatever is removed. */
 int image_blob_open(struct image_store *s, const char *digest, struct err *e) must_check;
 

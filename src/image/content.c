@@ -96,3 +96,17 @@ json_t *image_manifests(struct image_store *s, const char *id, struct err *e)
 		json_object_set_new(row, "complete", json_boolean(has_blobs(s, json_str(row, "text", ""))));
 	return rows;
 }
+
+json_t *image_layer_names(struct image_store *s, const char *diff_id, struct err *e)
+{
+	autojson *rows = db_rows(s->db, e,
+				 "SELECT DISTINCT name FROM image_refs JOIN image_uses USING(image)"
+				 " JOIN image_layers USING(chain) WHERE diff_id = ? AND instr(name, '@') > 0",
+				 "s", diff_id);
+	json_t *names = rows ? json_array() : NULL, *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		json_array_append(names, json_object_get(row, "name"));
+	return names;
+}

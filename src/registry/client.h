@@ -44,7 +44,7 @@ struct job {
 	struct client *client;
 	const json_t *args; /* the message */
 	int reply;          /* its socket */
-	int file;           /* or -1 */
+	int file, file2;    /* or -1 */
 	struct http *http;
 	int64_t told_ms;
 	char code[ANSWER_CODE_MAX]; /* of the error */
@@ -85,6 +85,9 @@ char *token_get(struct job *j, const struct endpoint *ep, const struct challenge
 
 /* operations.c: run an operation; its result, or NULL with *e. */
 json_t *operation_run(struct job *j, struct err *e) must_check;
+
+/* compress.c: gzip a file into another. -1 with *e. */
+int compress_file(struct job *j, int in, int out, struct err *e) must_check;
 
 /* helper_jail.c: read what the endpoints' TLS and name resolution need, then give up all else. */
 int helper_jail(struct client *c, struct err *e) must_check;

@@ -105,14 +105,19 @@ static void add_challenge(struct http_answer *a, const char *value, size_t n)
 	a->challenges = xasprintf("%s%s%s", old ? old : "", old ? "\n" : "", one);
 }
 
+static bool is_name(const char *line, size_t n, const char *name)
+{
+	return strlen(name) == n && !strncasecmp(line, name, n);
+}
+
 static void take_header(struct http_answer *a, const char *line, size_t n)
 {
 	const struct {
 		const char *name;
-		char **to; /* NULL: may come several times */
+		char **to;
 	} known[] = {
-		{ "Content-Type", &a->content_type }, { "Location", &a->location },       { "Link", &a->link },
-		{ "Content-Range", &a->range },       { "Retry-After", &a->retry_after }, { "WWW-Authenticate", NULL }
+		{ "Content-Type", &a->content_type }, { "Location", &a->location },	  { "Link", &a->link },
+		{ "Content-Range", &a->range },	      { "Retry-After", &a->retry_after },
 	};
 	const char *colon = memchr(line, ':', n), *value;
 
@@ -122,15 +127,11 @@ static void take_header(struct http_answer *a, const char *line, size_t n)
 		;
 	while (n && strchr(" \t\r\n", line[n - 1]) && line + n > value)
 		n--;
-	for (size_t i = 0; i < array_len(known); i++) {
-		if (strlen(known[i].name) != (size_t)(colon - line) ||
-		    strncasecmp(line, known[i].name, (size_t)(colon - line)) != 0)
-			continue;
-		if (known[i].to)
+	if (is_name(line, (size_t)(colon - line), "WWW-Authenticate"))
+		add_challenge(a, value, (size_t)(line + n - value));
+	for (size_t i = 0; i < array_len(known); i++)
+		if (is_name(line, (size_t)(colon - line), known[i].name))
 			keep(known[i].to, value, (size_t)(line + n - value));
-		else
-			add_challenge(a, value, (size_t)(line + n - value));
-	}
 }
 
 /* Each answer on the way begins anew: only the last one's headers count. */
@@ -336,40 +337,48 @@ static struct curl_slist *make_headers(const struct http_request *r)
 static const struct failure {
 	CURLcode code;
 	enum http_failure kind;
-	const char *text; /* Go's words where clients look for them; NULL: curl's */
+	const char *text;  /* Go's words where clients look for them; NULL: curl's */
+	const char *after; /* what follows the server's address, or NULL: it isn't named */
 } failures[] = {
-	{ CURLE_COULDNT_RESOLVE_HOST,      HTTP_UNREACHABLE, "dial tcp: lookup: no such host" },
-	{ CURLE_COULDNT_RESOLVE_PROXY,     HTTP_UNREACHABLE, "proxyconnect tcp: lookup: no such host" },
-	{ CURLE_COULDNT_CONNECT,           HTTP_UNREACHABLE, "dial tcp: connect: connection refused" },
-	{ CURLE_SSL_CONNECT_ERROR,         HTTP_UNREACHABLE, NULL },
-	{ CURLE_PEER_FAILED_VERIFICATION,  HTTP_FATAL,
-	  "tls: failed to verify certificate: x509: certificate signed by unknown authority" },
-	{ CURLE_SSL_CACERT_BADFILE,        HTTP_FATAL,       NULL },
-	{ CURLE_SSL_CERTPROBLEM,           HTTP_FATAL,       NULL },
-	{ CURLE_URL_MALFORMAT,             HTTP_FATAL,       NULL },
-	{ CURLE_UNSUPPORTED_PROTOCOL,      HTTP_FATAL,       NULL },
-	{ CURLE_TOO_MANY_REDIRECTS,        HTTP_FATAL,       "stopped after 10 redirects" },
-	{ CURLE_WRITE_ERROR,               HTTP_FATAL,       NULL },
-	{ CURLE_ABORTED_BY_CALLBACK,       HTTP_CANCELLED,   "context canceled" },
-	{ CURLE_PARTIAL_FILE,              HTTP_BROKEN,      "unexpected EOF" },
-	{ CURLE_GOT_NOTHING,               HTTP_BROKEN,      "EOF" },
-	{ CURLE_OPERATION_TIMEDOUT,        HTTP_BROKEN,      "net/http: timeout awaiting response" },
+	{ CURLE_COULDNT_RESOLVE_HOST,     HTTP_UNREACHABLE, "dial tcp: lookup ", ": no such host"                },
+	{ CURLE_COULDNT_RESOLVE_PROXY,    HTTP_UNREACHABLE, "proxyconnect tcp: lookup: no such host", NULL        },
+	{ CURLE_COULDNT_CONNECT,          HTTP_UNREACHABLE, "dial tcp ", ": connect: connection refused"         },
+	{ CURLE_SSL_CONNECT_ERROR,        HTTP_UNREACHABLE, NULL, NULL                                           },
+	{ CURLE_PEER_FAILED_VERIFICATION, HTTP_FATAL,
+	  "tls: failed to verify certificate: x509: certificate signed by unknown authority", NULL               },
+	{ CURLE_SSL_CACERT_BADFILE,       HTTP_FATAL,       NULL, NULL                                           },
+	{ CURLE_SSL_CERTPROBLEM,          HTTP_FATAL,       NULL, NULL                                           },
+	{ CURLE_URL_MALFORMAT,            HTTP_FATAL,       NULL, NULL                                           },
+	{ CURLE_UNSUPPORTED_PROTOCOL,     HTTP_FATAL,       NULL, NULL                                           },
+	{ CURLE_TOO_MANY_REDIRECTS,       HTTP_FATAL,       "stopped after 10 redirects", NULL                   },
+	{ CURLE_WRITE_ERROR,              HTTP_FATAL,       NULL, NULL                                           },
+	{ CURLE_ABORTED_BY_CALLBACK,      HTTP_CANCELLED,   "context canceled", NULL                             },
+	{ CURLE_PARTIAL_FILE,             HTTP_BROKEN,      "unexpected EOF", NULL                               },
+	{ CURLE_GOT_NOTHING,              HTTP_BROKEN,      "EOF", NULL                                          },
+	{ CURLE_OPERATION_TIMEDOUT,       HTTP_BROKEN,      "net/http: timeout awaiting response", NULL          },
 };
+
+static const struct failure *find_failure(CURLcode code)
+{
+	for (size_t i = 0; i < array_len(failures); i++)
+		if (failures[i].code == code)
+			return &failures[i];
+	return NULL;
+}
 
 static enum http_failure explain(struct http *h, CURLcode code, struct err *e)
 {
-	const struct failure *f = failures;
+	const struct failure *f = find_failure(code);
 	autofree char *what = http_what(h->r->method, h->r->url);
-	const char *text;
+	const char *host = strstr(h->r->url, "://"), *text;
+	const char *after = f && f->after ? f->after : "";
+	int n = host && *after ? (int)strcspn(host + 3, "/?#") : 0;
 
-	while (f < failures + array_len(failures) && f->code != code)
-		f++;
-	if (f == failures + array_len(failures))
-		f = NULL;
 	text = f && f->text ? f->text : h->error[0] ? h->error : curl_easy_strerror(code);
 	if (strstr(h->error, "unexpected TLS packet"))
 		text = "http: server gave HTTP response to HTTPS client";
-	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, 0, "%.250s: %.200s", what, text);
+	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, 0, "%.250s: %.150s%.*s%s", what, text, n,
+		host ? host + 3 : "", after);
 	text_clean(e->msg);
 	return f ? f->kind : HTTP_BROKEN;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "image/digest.h"
 #include "image/reference.h"
@@ -42,9 +43,11 @@ struct registry {
 	pthread_mutex_t lock; /* guards the members below */
 	pthread_cond_t changed;
 	struct fetch *fetches; /* those that run */
-	int64_t downloading;   /* how many of them */
-	int64_t uploading;
+	int64_t downloading;   /* how many of them have a slot */
 };
+
+/* The time so many nanoseconds (below a second) from now, for pthread_cond_timedwait(). */
+struct timespec time_after_ns(long ns);
 
 /* --- session.c: a helper that runs, and calls to it -------------------------------------------------------------------- */
 struct session;
@@ -54,6 +57,8 @@ struct session *session_open(struct registry *r, const char *name, bool pull, co
 struct session *session_get(struct session *s);
 void session_put(struct session *s); /* the last one ends the helper */
 
+/* Told of {"bytes"} and {"retry_s"}, and with NULL every now and then; non-zero cancels. */
+typedef int session_tell_fn(void *arg, const json_t *progress);
 /**
  * session_start - begin an operation.
  *
@@ -61,9 +66,9 @@ void session_put(struct session *s); /* the last one ends the helper */
  * Returns the socket on which it answers (closing it cancels the operation), or -1.
  */
 int session_start(struct session *s, json_t *op, int file, struct err *e) must_check;
+/* Gzip the file `in` into `out`. Told of the bytes that were read. */
+int session_compress(struct session *s, int in, int out, session_tell_fn *tell, void *arg, struct err *e) must_check;
 
-/* Told of {"bytes"} and {"retry_s"}, and with NULL every now and then; non-zero cancels. */
-typedef int session_tell_fn(void *arg, const json_t *progress);
 /* The result of what session_start() began; reply is taken. code (may be NULL) receives the registry's error code. */
 json_t *session_finish(int reply, session_tell_fn *tell, void *arg, char *code, struct err *e) must_check;
 json_t *session_call(struct session *s, json_t *op, int file, session_tell_fn *tell, void *arg, char *code,

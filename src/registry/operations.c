@@ -253,6 +253,11 @@ static json_t *op_search(struct job *j, struct err *e)
 	return path.full || get_to_file(j, path.s, NULL, &sink, &a, e) ? NULL : json_object();
 }
 
+static json_t *op_compress(struct job *j, struct err *e)
+{
+	return compress_file(j, j->file, j->file2, e) ? NULL : json_object();
+}
+
 static const struct {
 	const char *name;
 	bool file;
@@ -266,6 +271,7 @@ static const struct {
 	{ "tags",     true,  op_tags     },
 	{ "check",    false, op_check    },
 	{ "search",   true,  op_search   },
+	{ "compress", true,  op_compress },
 };
 
 json_t *operation_run(struct job *j, struct err *e)

@@ -124,13 +124,8 @@ static void tell_all(struct pull *p)
 	size_t working;
 
 	do {
-		struct timespec until = time_now();
+		struct timespec until = time_after_ns(TELL_EVERY_NS);
 
-		until.tv_nsec += TELL_EVERY_NS;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
 		pthread_mutex_lock(&p->lock);
 		if (p->working)
 			pthread_cond_timedwait(&p->changed, &p->lock, &until);

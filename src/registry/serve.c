@@ -59,6 +59,7 @@ static void *run_job(void *arg)
 	answer(j, result, &e);
 	close_fd(&j->reply);
 	close_fd(&j->file);
+	close_fd(&j->file2);
 	json_decref((json_t *)(uintptr_t)j->args);
 	free(j);
 	return NULL;
@@ -74,7 +75,8 @@ static void start_job(struct client *c, json_t *message, const int *fds, size_t 
 	j->args = message;
 	j->reply = n_fds > 0 ? fds[0] : -1;
 	j->file = n_fds > 1 ? fds[1] : -1;
-	for (size_t i = 2; i < n_fds; i++)
+	j->file2 = n_fds > 2 ? fds[2] : -1;
+	for (size_t i = 3; i < n_fds; i++)
 		close(fds[i]);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, JOB_STACK_BYTES);

@@ -127,23 +127,29 @@ void session_put(struct session *s)
 	free(s);
 }
 
-int session_start(struct session *s, json_t *op, int file, struct err *e)
+/* op is taken, the files (-1: none) are borrowed. */
+static int start(struct session *s, json_t *op, int file, int file2, struct err *e)
 {
 	autojson *owned = op;
 	int pair[2], rc;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return err_set(e, ERR_SYSTEM, errno, "socketpair");
-	const int fds[] = { pair[1], file };
+	const int fds[] = { pair[1], file, file2 };
 
 	pthread_mutex_lock(&s->lock);
-	rc = msg_send(s->control, owned, fds, file >= 0 ? 2 : 1, e);
+	rc = msg_send(s->control, owned, fds, file < 0 ? 1 : file2 < 0 ? 2 : 3, e);
 	pthread_mutex_unlock(&s->lock);
 	close(pair[1]);
 	if (!rc)
 		return pair[0];
 	close(pair[0]);
 	return err_prefix(e, "silo-registry");
+}
+
+int session_start(struct session *s, json_t *op, int file, struct err *e)
+{
+	return start(s, op, file, -1, e);
 }
 
 /* The helper's error: made of what a registry has said. */
@@ -184,6 +190,14 @@ json_t *session_call(struct session *s, json_t *op, int file, session_tell_fn *t
 	int reply = session_start(s, op, file, e);
 
 	return reply < 0 ? NULL : session_finish(reply, tell, arg, code, e);
+}
+
+int session_compress(struct session *s, int in, int out, session_tell_fn *tell, void *arg, struct err *e)
+{
+	int reply = start(s, json_pack("{s:s}", "op", "compress"), in, out, e);
+	autojson *done = reply < 0 ? NULL : session_finish(reply, tell, arg, NULL, e);
+
+	return done ? 0 : -1;
 }
 
 char *session_text(struct session *s, json_t *op, session_tell_fn *tell, void *arg, json_t **result, char *code,

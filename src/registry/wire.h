@@ -23,6 +23,7 @@
  *	tags                                      receives a JSON array of strings
  *	check                                                     (the credentials are good)
  *	search      term, limit                   receives the registry's answer
+ *	compress                                  is read; a second file receives it in gzip form
  *
  * What the helper writes is as trustworthy as the network: whoever reads it checks digests and sizes.
  */
