@@ -173,6 +173,23 @@ static int make_durable(struct engine *g, struct container *c, const json_t *bod
 	return -1;
 }
 
+/* Who shares a network shares the name that goes with it: that of the host, or of the other container. */
+static void set_hostname(struct engine *g, struct container *c)
+{
+	const char *mode = json_str(c->host, "NetworkMode", "");
+	autorecord *other = str_starts(mode, "container:") ? table_find(g, mode + strlen("container:"), NULL) : NULL;
+	autojson *theirs = other ? record_config(other) : NULL;
+	char name[65] = "";
+
+	if (*json_str(c->config, "Hostname", ""))
+		return;
+	if (theirs)
+		snprintf(name, sizeof(name), "%s", json_str(theirs, "Hostname", ""));
+	else if (strcmp(mode, "host") == 0)
+		gethostname(name, sizeof(name) - 1);
+	json_object_set_new(c->config, "Hostname", *name ? json_string(name) : json_sprintf("%.12s", c->id));
+}
+
 static void set_identity(struct engine *g, struct container *c)
 {
 	struct timespec now = time_now();
@@ -181,8 +198,7 @@ static void set_identity(struct engine *g, struct container *c)
 	c->created_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	if (strcmp(c->isolation, "hyperv") == 0)
 		c->vm_uid = free_vm_uid(g, c->id);
-	if (!*json_str(c->config, "Hostname", "") && strcmp(json_str(c->host, "NetworkMode", ""), "host") != 0)
-		json_object_set_new(c->config, "Hostname", json_sprintf("%.12s", c->id));
+	set_hostname(g, c);
 }
 
 json_t *engine_container_create(struct engine *g, const char *name, const char *platform, const json_t *body,

@@ -31,7 +31,7 @@ static void test_config(void **state)
 				 "{\"type\":\"network\",\"path\":\"/proc/1/ns/net\"},{\"type\":\"mount\"}],"
 				 "\"resources\":{\"pids\":{\"limit\":5}}}}");
 	autojson *before = json_deep_copy(config);
-	autojson *guest = guest_config(config, "abc", &e);
+	autojson *guest = guest_config(config, "abc", 1, &e);
 	autojson *expected = parse("{\"process\":{\"args\":[\"a\"]},"
 				   "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"}],"
 				   "\"linux\":{\"cgroupsPath\":\"/silo/abc\",\"namespaces\":[{\"type\":\"pid\"},"
@@ -42,6 +42,26 @@ static void test_config(void **state)
 	assert_true(json_equal(config, before));
 }
 
+/* Numbers of the host's CPUs, memory nodes and devices mean nothing in the guest. */
+static void test_resources(void **state)
+{
+	static const struct {
+		const char *asked;
+		int64_t cpus;
+		const char *guest;
+	} cases[] = { { "1", 1, "0" }, { "0-1", 1, "0" }, { "2-3,7", 4, "0-2" }, { "2-3,7", 2, "0-1" } };
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autojson *resources = json_pack("{s:{s:s, s:s, s:i}, s:{s:i}, s:{s:i}}", "cpu", "cpus", cases[i].asked,
+						"mems", "1", "shares", 5, "blockIO", "weight", 10, "pids", "limit", 5);
+		autojson *guest = guest_resources(resources, cases[i].cpus);
+		autojson *expected = json_pack("{s:{s:s, s:i}, s:{s:i}}", "cpu", "cpus", cases[i].guest, "shares", 5,
+					       "pids", "limit", 5);
+
+		assert_true(json_equal(guest, expected));
+	}
+}
+
 /* Sources are numbered by their order among the binds; nothing of the host's paths is told to the guest. */
 static void test_shares(void **state)
 {
@@ -50,7 +70,7 @@ static void test_shares(void **state)
 		      "\"subpath\":\"x\"},{\"destination\":\"/t\",\"type\":\"tmpfs\"},"
 		      "{\"destination\":\"/b\",\"type\":\"none\",\"source\":\"/etc/x\",\"options\":[\"rbind\"]}]}");
 	struct err e = { 0 };
-	autojson *guest = guest_config(config, "abc", &e);
+	autojson *guest = guest_config(config, "abc", 1, &e);
 	const json_t *mounts = json_object_get(guest, "mounts");
 
 	assert_non_null(guest);
@@ -79,7 +99,7 @@ static void test_refused(void **state)
 		autojson *config = parse(cases[i].config);
 		struct err e;
 
-		assert_null(guest_config(config, "abc", &e));
+		assert_null(guest_config(config, "abc", 1, &e));
 		assert_int_equal(e.kind, ERR_UNSUPPORTED);
 		assert_string_equal(e.msg, cases[i].msg);
 	}
@@ -134,7 +154,8 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config), cmocka_unit_test(test_shares), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_config), cmocka_unit_test(test_resources), cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_silo),   cmocka_unit_test(test_base64),
 	};
 
