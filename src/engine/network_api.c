@@ -451,6 +451,13 @@ static pid_t pid_of(struct container *c)
 	return pid;
 }
 
+static bool joins_other(struct container *c)
+{
+	autojson *host = record_host(c);
+
+	return str_starts(json_str(host, "NetworkMode", ""), "container:");
+}
+
 static struct net_box *box_for(struct networking *w, struct container *c, const struct network *n, const char *what,
 			       struct err *e)
 {
@@ -458,8 +465,7 @@ static struct net_box *box_for(struct networking *w, struct container *c, const 
 	json_t *settings;
 	const char *name;
 
-	if (!b || json_object_size(b->config) == 0 || strcmp(n->driver, "host") == 0 ||
-	    json_object_get(b ? b->config : NULL, "host")) {
+	if (!b || joins_other(c) || strcmp(n->driver, "host") == 0 || json_object_get(b->config, "host")) {
 		err_set(e, ERR_INVALID, 0, "container cannot be %s host network or the network of another container",
 			what);
 		return NULL;
