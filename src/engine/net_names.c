@@ -28,7 +28,7 @@ bool names_wanted(const struct net_box *b)
 /* This host has no address on the wire of a macvlan network. */
 bool names_by_network(const struct endpoint *x)
 {
-	return network_is_user_defined(x->n) && *x->n->bridge;
+	return x->n->bridge[0] && network_is_user_defined(x->n);
 }
 
 int names_start(struct networking *w, struct err *e)
@@ -64,8 +64,8 @@ int names_write(struct networking *w, struct net_box *b, struct container *c, st
 	}
 	/* A virtual machine and a container on one network reach the host by their own gateway. */
 	if (b->endpoints)
-		bridge = b->endpoints->n;
-	if (bridge)
+		ip_format(&b->endpoints->n->nets[NET_V4].a, gateway);
+	else if (bridge)
 		ip_format(&bridge->nets[NET_V4].a, gateway);
 	autojson *links = links_hosts(w, b);
 

@@ -65,7 +65,8 @@ static bool read_tuple(struct bytes in, struct tuple *t)
 	uint16_t value;
 
 	*t = (struct tuple){ .from.family = is6 ? AF_INET6 : AF_INET, .to.family = is6 ? AF_INET6 : AF_INET };
-	if (from.n != ip_bytes(t->from.family) || to.n != from.n || number.n < 1 || port.n < sizeof(value))
+	if (!from.p || !to.p || !number.p || !port.p || from.n != ip_bytes(t->from.family) || to.n != from.n ||
+	    number.n < 1 || port.n < sizeof(value))
 		return false;
 	memcpy(t->from.b, from.p, from.n);
 	memcpy(t->to.b, to.p, to.n);

@@ -323,13 +323,16 @@ static void on_datagram(void *arg, uint32_t events unused_arg)
 
 static void door_close(struct door *d)
 {
+	struct flow *f, *next;
 	struct door **at;
 
 	for (at = &d->r->doors; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;
-	while (d->flows)
-		flow_end(d->flows);
+	for (f = d->flows; f; f = next) {
+		next = f->next;
+		flow_end(f);
+	}
 	loop_remove(&d->io);
 	close_fd(&d->sock);
 	free(d);
