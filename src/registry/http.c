@@ -374,13 +374,16 @@ static enum http_failure explain(struct http *h, CURLcode code, struct err *e)
 	const char *after = f && f->after ? f->after : "";
 	int n = host && *after ? (int)strcspn(host + 3, "/?#") : 0;
 
+	enum http_failure kind = f ? f->kind : HTTP_BROKEN;
+
 	text = f && f->text ? f->text : h->error[0] ? h->error : curl_easy_strerror(code);
 	if (strstr(h->error, "unexpected TLS packet"))
 		text = "http: server gave HTTP response to HTTPS client";
 	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, 0, "%.250s: %.150s%.*s%s", what, text, n,
 		host ? host + 3 : "", after);
 	text_clean(e->msg);
-	return f ? f->kind : HTTP_BROKEN;
+	/* The server's verdict on us, a client certificate that it misses mostly: once more won't help. */
+	return strstr(h->error, "fatal alert") ? HTTP_FATAL : kind;
 }
 
 enum http_failure http_do(struct http *h, const struct http_request *r, struct http_answer *a, struct err *e)
