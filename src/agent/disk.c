@@ -111,6 +111,9 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 	const json_t *rootfs = json_object_get(silo, "rootfs");
 	const char *image = json_str(rootfs, "image", NULL), *disk = json_str(rootfs, "disk", NULL);
 
+	/* the host's directory, which is mounted already */
+	if (json_str(rootfs, "path", NULL))
+		return 0;
 	if (!image || !disk)
 		return err_set(e, ERR_INVALID, 0, "rootfs: image and disk are wanted");
 	repair(disk);

@@ -45,7 +45,7 @@ static int check_fds(struct launch_options *o, struct err *e)
 
 int oci_create(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
-	struct launch_options o = { 0 };
+	struct launch_options o = { .runtime = rt };
 	int first = cli_parse(argc, argv, create_options, CREATE_OPTIONS, &o, e);
 	const char *id = first < 0 ? NULL : cli_id(argc, argv, first, e);
 
@@ -54,7 +54,7 @@ int oci_create(const struct runtime *rt, int argc, char **argv, struct err *e)
 
 int oci_run(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
-	struct launch_options o = { 0 };
+	struct launch_options o = { .runtime = rt };
 	int first = cli_parse(argc, argv, create_options, array_len(create_options), &o, e);
 	const char *id = first < 0 ? NULL : cli_id(argc, argv, first, e);
 
@@ -215,7 +215,7 @@ static json_t *make_process(const struct runtime *rt, const char *id, const stru
 
 int oci_exec(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
-	struct exec_options o = { 0 };
+	struct exec_options o = { .launch.runtime = rt };
 	int first = cli_parse(argc, argv, exec_options, array_len(exec_options), &o, e);
 	autojson *process = NULL;
 	int rc = -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * silo-monitor BUNDLE_DIR, with the listening socket as descriptor 3: see monitor/monitor.h.
+ * silo-monitor --stand-in BUNDLE_DIR, the same with the container's streams as 0, 1, 2; started by the OCI runtime.
  * silo-monitor --standby BUNDLE_DIR ID UID DISK_BYTES ROOM, with a socket to silod as descriptor 3: see monitor/standby.h.
  */
 #include <fcntl.h>
@@ -101,12 +102,13 @@ static void show_bundle(int argc, char **argv, const char *bundle_dir)
 int main(int argc, char **argv)
 {
 	bool standby = argc == 7 && strcmp(argv[1], "--standby") == 0;
+	bool stand_in = argc == 3 && strcmp(argv[1], "--stand-in") == 0;
 	struct stat st;
 	struct err err;
-	int go = 1;
+	int go = 1, code = 0;
 
 	log_init("silo-monitor", LOG_LEVEL_INFO);
-	if ((argc != 2 && !standby) || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
+	if ((argc != 2 && !standby && !stand_in) || fstat(LISTENER, &st) || !S_ISSOCK(st.st_mode)) {
 		fprintf(stderr,
 			"usage: silo-monitor BUNDLE_DIR, with a listening socket as descriptor 3; started by silod\n");
 		return 2;
@@ -117,7 +119,11 @@ int main(int argc, char **argv)
 		dup3(STDIN_FILENO, MONITOR_NETWORK_FD, O_CLOEXEC);
 
 	autoclose int stop = set_signals(&err);
-	struct monitor_options o = { .bundle_dir = argv[1], .listener = LISTENER, .stop_fd = stop };
+	struct monitor_options o = { .bundle_dir = argv[argc == 3 ? 2 : 1],
+				     .listener = LISTENER,
+				     .stop_fd = stop,
+				     .stand_in = stand_in,
+				     .exit_code = &code };
 
 	if (standby)
 		go = stop < 0 ? -1 : stand_by(argv, &o, &err);
@@ -130,5 +136,5 @@ int main(int argc, char **argv)
 		log_error("%s", err.msg);
 		return 1;
 	}
-	return 0;
+	return stand_in ? code : 0;
 }

@@ -30,6 +30,7 @@ struct exec_request {
 	struct session_options options;
 	struct attach_wants wants;
 	bool has_client;
+	bool direct; /* the descriptors are the process's own streams */
 };
 
 static int parse_size(const json_t *request, const char *key, uint16_t *out, struct err *e)
@@ -64,6 +65,11 @@ static int exec_parse(const struct monitor *m, const json_t *request, struct exe
 	if (o->tty && w->detach_keys && *w->detach_keys && keys_parse(w->detach_keys, &unused, e))
 		return -1;
 	r->process = process;
+	if (json_get_bool(request, "direct", false, &r->direct, e) ||
+	    json_get_bool(request, "no_keys", false, &w->no_keys, e))
+		return -1;
+	if (r->direct)
+		r->has_client = false;
 	o->in = w->in && r->has_client;
 	o->out = w->out && r->has_client;
 	o->err = w->err && r->has_client;
@@ -97,6 +103,22 @@ static int exec_spawn(struct monitor *m, const struct exec_request *r, struct se
 	return session_bind(s, p, io, e);
 }
 
+/* Those that are wanted, in their order. */
+static int take_streams(const struct attach_wants *w, int *fds, size_t n_fds, struct process_io *io, struct err *e)
+{
+	const bool wanted[] = { w->in, w->out, w->err };
+	int *const ends[] = { &io->in, &io->out, &io->err };
+	size_t n = 0;
+
+	for (size_t i = 0; i < array_len(wanted); i++) {
+		if (wanted[i] && n == n_fds)
+			return err_set(e, ERR_INVALID, 0, "exec: descriptors of its streams are missing");
+		if (wanted[i])
+			*ends[i] = take_fd(&fds[n++]);
+	}
+	return 0;
+}
+
 int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds, json_t **answer, struct err *e)
 {
 	struct exec_request r = { .has_client = n_fds > 0 };
@@ -111,6 +133,10 @@ int exec_start(struct monitor *m, const json_t *request, int *fds, size_t n_fds,
 
 	if (!s)
 		return -1;
+	if (r.direct && take_streams(&r.wants, fds, n_fds, &io, e)) {
+		session_free(s);
+		return -1;
+	}
 	if (exec_spawn(m, &r, s, &io, e)) {
 		if (!s->process)
 			session_free(s);

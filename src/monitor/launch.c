@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From a bundle to a container whose init waits, and back. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/own.h"
@@ -90,21 +94,65 @@ static void init_options(const struct monitor *m, struct session_options *o)
 				       .log = m->log };
 }
 
+static bool is_null(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+/* Our own streams are the process's. What we have to say ourselves goes to the log. */
+static int hand_streams(const struct monitor *m, struct process_io *io, struct err *e)
+{
+	autofree char *path = xasprintf("%s/monitor.log", m->o.bundle_dir);
+	autoclose int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int *const ends[] = { &io->in, &io->out, &io->err };
+
+	if (log < 0 || null < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	for (int fd = 0; fd < 3; fd++) {
+		if (!io->tty)
+			*ends[fd] = is_null(fd) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 5);
+		dup2(fd ? log : null, fd);
+	}
+	return 0;
+}
+
+/* With a tty, 0 is the socket of the one who has the terminal on the host. */
+static int attach_terminal(struct monitor *m, int sock, struct err *e)
+{
+	const struct attach_wants w = { .in = true, .out = true, .no_keys = true };
+
+	return session_attach(m->init, sock, &w, e);
+}
+
 static int launch_container(struct monitor *m, struct err *e)
 {
 	struct session_options o;
 	struct session_owner owner;
 	struct process_io io;
+	autoclose int terminal = -1;
 
 	init_options(m, &o);
+	if (m->o.stand_in)
+		o.in = o.out = o.err = false;
 	monitor_session_owner(m, &owner);
 	m->init = session_new(m->loop, &o, &owner, &io, e);
 	if (!m->init)
 		return -1;
+	if (m->o.stand_in && io.tty)
+		terminal = fcntl(0, F_DUPFD_CLOEXEC, 5);
+	if (m->o.stand_in && hand_streams(m, &io, e)) {
+		session_abandon_io(&io);
+		return -1;
+	}
 	m->container = m->isolation->container_create(m->sandbox, m->bundle, &io, e);
 	if (!m->container)
 		return -1;
-	return session_bind(m->init, m->isolation->container_init(m->container), &io, e);
+	if (session_bind(m->init, m->isolation->container_init(m->container), &io, e))
+		return -1;
+	return terminal < 0 ? 0 : attach_terminal(m, take_fd(&terminal), e);
 }
 
 int monitor_launch(struct monitor *m, struct err *e)

@@ -287,6 +287,8 @@ static int monitor_open(struct monitor *m, const struct monitor_options *o, stru
 		if (!m->stop_io)
 			return -1;
 	}
+	if (o->stand_in)
+		return 0;
 	m->orphan_timer = loop_timer(m->loop, ORPHAN_MS, on_nobody_came, m, e);
 	return m->orphan_timer ? 0 : -1;
 }
@@ -333,7 +335,7 @@ static bool monitor_round(struct monitor *m)
 	size_t n_peers = peers_sweep(&m->peers);
 
 	clients |= execs_sweep(m);
-	if (m->peers.seen && n_peers == 0 && (m->state == LIFE_CREATED || m->failure.kind))
+	if (!m->o.stand_in && m->peers.seen && n_peers == 0 && (m->state == LIFE_CREATED || m->failure.kind))
 		monitor_shutdown(m);
 	if (m->over)
 		clean_once(m);
@@ -352,6 +354,8 @@ int monitor_run(const struct monitor_options *o, struct err *e)
 		trim_when_quiet(m);
 		rc = loop_once(m->loop, -1, e) < 0 ? -1 : 0;
 	}
+	if (o->exit_code)
+		*o->exit_code = m->exit_code;
 	monitor_close(m);
 	return rc;
 }

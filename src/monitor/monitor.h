@@ -16,6 +16,8 @@
 #ifndef SILO_MONITOR_H
 #define SILO_MONITOR_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct loop;
@@ -26,6 +28,10 @@ struct monitor_options {
 	int listener;  /* listening SOCK_SEQPACKET socket; taken */
 	int stop_fd;   /* readable (signalfd) = shut down, killing the container; borrowed; -1 = none */
 	const char *socket_path; /* unlinked at the end; NULL = not */
+	/* The container's stand-in for an OCI runtime: its streams are our 0, 1, 2 (a tty: the socket 0), nobody need be
+	 * connected, and our exit code is to be the container's. */
+	bool stand_in;
+	int *exit_code; /* receives the container's; may be NULL */
 	/* A VM that has been waiting for this bundle, and the loop that it lives in; NULL = none. Both are taken. */
 	struct sandbox *standby;
 	struct loop *loop;

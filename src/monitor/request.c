@@ -30,8 +30,13 @@ static json_t *state_json(const struct monitor *m)
 			 "started_at", m->started_at, "execs", execs_json(m));
 }
 
-static int op_state(struct call *c, struct err *e unused_arg)
+static int op_state(struct call *c, struct err *e)
 {
+	/* a runtime asks once, after preparation, and gives it up */
+	if (c->m->o.stand_in && c->m->failure.kind) {
+		*e = c->m->failure;
+		return -1;
+	}
 	c->answer = state_json(c->m);
 	return 0;
 }

@@ -294,7 +294,7 @@ int session_attach(struct session *s, int sock, const struct attach_wants *w, st
 	const char *text = w->detach_keys && *w->detach_keys ? w->detach_keys : KEYS_DEFAULT;
 	struct keys keys = { 0 };
 
-	if (s->tty && keys_parse(text, &keys, e))
+	if (s->tty && !w->no_keys && keys_parse(text, &keys, e))
 		return -1;
 	struct attach *a = attach_new(s, take_fd(&owned), w, &keys, e);
 

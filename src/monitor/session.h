@@ -45,7 +45,7 @@ struct session {
 	struct session_owner owner;
 	struct process *process; /* the isolation's; NULL before and after */
 	bool tty, stdin_once;
-	bool is_files; /* work on the container's files: ends when its client leaves */
+	bool is_files;       /* work on the container's files: ends when its client leaves */
 	struct jsonlog *log; /* borrowed; NULL = not logged */
 
 	struct stream out[STREAM_COUNT];
@@ -95,6 +95,7 @@ void session_watch(struct session *s);
 struct attach_wants {
 	bool in, out, err;
 	const char *detach_keys;
+	bool no_keys; /* none means anything */
 };
 int session_attach(struct session *s, int sock, const struct attach_wants *w, struct err *e) must_check;
 

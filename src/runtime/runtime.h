@@ -32,7 +32,8 @@ struct runtime {
 
 /* Options of create, run and exec. */
 struct launch_options {
-	const char *bundle; /* directory */
+	const struct runtime *runtime; /* the one of the command */
+	const char *bundle;            /* directory */
 	const char *console_socket, *pid_file;
 	int preserve_fds;
 	bool no_pivot, no_new_keyring;

@@ -21,9 +21,12 @@ static void sandbox_close(struct sandbox *s);
 /* What can't be done is said before a VM is started for it. */
 int sandbox_check(const struct bundle *b, struct err *e)
 {
-	if (!b->rootfs.image || !b->rootfs.disk)
+	if ((!b->rootfs.image || !b->rootfs.disk) && !b->rootfs.path)
 		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "a hyperv container needs an image and a disk as its root file system");
+			       "a hyperv container needs an image and a disk as its root file system, or a directory");
+	if (b->seccomp_asks)
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "linux.seccomp: SCMP_ACT_NOTIFY can't reach out of a virtual machine");
 	autojson *config = guest_config(b->config, b->id, 1, e);
 
 	return config ? 0 : -1;
@@ -139,6 +142,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	};
 
 	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&
+	    !(b->rootfs.path && shares_add_root(&shares, b->rootfs.path, e)) &&
 	    !allowance_open(&allowance, b, o.template_dir, e)) {
 		o.shares = shares.fds;
 		o.n_shares = shares.n;

@@ -219,6 +219,17 @@ json_t *guest_files(const struct bundle *b, struct err *e)
 	return take_ptr(&files);
 }
 
+/* A directory of the host: the share that follows those of the mounts. */
+static json_t *guest_root(const struct bundle *b)
+{
+	const json_t *mount;
+	size_t i, n = 0;
+
+	json_array_foreach(json_object_get(b->config, "mounts"), i, mount)
+		n += guest_is_bind(mount);
+	return json_pack("{s:o}", "path", json_sprintf(GUEST_SHARES_DIR "/%zu", n));
+}
+
 json_t *guest_silo(const struct bundle *b, struct err *e)
 {
 	json_t *files = guest_files(b, e);
@@ -229,6 +240,10 @@ json_t *guest_silo(const struct bundle *b, struct err *e)
 
 	if (!silo)
 		return NULL;
+	if (b->rootfs.path)
+		json_object_set_new(silo, "rootfs", guest_root(b));
+	if (b->seccomp_flags)
+		json_object_set_new(silo, "seccomp_flags", json_integer(b->seccomp_flags));
 	if (b->seccomp) {
 		autofree char *filter = base64_encode(b->seccomp, b->seccomp_bytes);
 

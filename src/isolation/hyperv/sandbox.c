@@ -121,7 +121,7 @@ int sandbox_setup(struct sandbox *s, struct err *e)
 
 	if (network)
 		json_object_set(request, "network", network);
-	if (shares_wanted(s->bundle->config))
+	if (shares_wanted(s->bundle->config) || s->bundle->rootfs.path)
 		json_object_set_new(request, "shares", json_true());
 	if (s->sockets)
 		json_object_set_new(request, "sockets", sockets_describe(s->sockets));

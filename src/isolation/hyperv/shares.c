@@ -79,6 +79,20 @@ int shares_open(const json_t *config, struct shares *s, struct err *e)
 	return 0;
 }
 
+int shares_add_root(struct shares *s, const char *path, struct err *e)
+{
+	autoclose int fd = -1;
+
+	if (s->n == JAIL_SHARES_MAX)
+		return err_set(e, ERR_LIMIT, 0, "a hyperv container has at most %d bind mounts and volumes",
+			       JAIL_SHARES_MAX - 1);
+	fd = mount_clone(AT_FDCWD, path, true, e);
+	if (fd < 0 || mount_change(fd, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, MS_PRIVATE, true, e))
+		return err_prefix(e, "root file system");
+	s->fds[s->n++] = take_fd(&fd);
+	return 0;
+}
+
 void shares_close(struct shares *s)
 {
 	while (s->n)

@@ -22,6 +22,8 @@ struct shares {
  * cases.
  */
 int shares_open(const json_t *config, struct shares *s, struct err *e) must_check;
+/* The root file system of a container that has no disks: the share after those of its mounts. */
+int shares_add_root(struct shares *s, const char *path, struct err *e) must_check;
 void shares_close(struct shares *s);
 /* Are there any? Pure. */
 bool shares_wanted(const json_t *config);

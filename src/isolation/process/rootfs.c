@@ -114,8 +114,14 @@ int child_open_root(void *arg, struct err *e)
 	if (!r->path || ch->root_tree >= 0)
 		return 0;
 	ch->root_tree = mount_clone(AT_FDCWD, r->path, true, e);
+	if (ch->root_tree < 0)
+		return -1;
+	/* in a guest it is a share, all of which are mounted so that none harms the agent */
+	if (!strcmp(ch->c->b->isolation, "hyperv") &&
+	    mount_change(ch->root_tree, 0, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, false, e))
+		return -1;
 	/* what is mounted later outside doesn't show up inside, nor the other way round */
-	return ch->root_tree < 0 ? -1 : mount_change(ch->root_tree, 0, 0, MS_PRIVATE, true, e);
+	return mount_change(ch->root_tree, 0, 0, MS_PRIVATE, true, e);
 }
 
 int child_mount_root(void *arg, struct err *e)
