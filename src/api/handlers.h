@@ -23,8 +23,10 @@ api_handler api_image_list, api_image_create, api_image_load, api_image_inspect,
 int api_windows_pull(struct request *r, const char *reference, struct err *e) must_check;
 /* registry.c */
 api_handler api_image_pull, api_image_push, api_image_search, api_distribution, api_auth;
+/* build.c */
+api_handler api_build, api_build_prune;
 /* system.c */
-api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_build_prune, api_refuse_404,
+api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_refuse_404,
 	api_refuse_501, api_refuse_swarm;
 /* networks.c */
 api_handler api_network_list, api_network_inspect, api_network_create, api_network_remove, api_network_prune,

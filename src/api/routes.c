@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/handlers.h"
 
-#define TEXT_BUILD "building images is not supported yet: build them elsewhere, then docker load or docker import"
 #define TEXT_WEBSOCKET "attaching by WebSocket is not supported: use POST /containers/{id}/attach"
 #define TEXT_CHECKPOINT "checkpoints are not supported"
 #define TEXT_SWARM "swarm mode is not supported"
@@ -65,7 +64,7 @@ const struct route routes[] = {
 	{ "POST",   "/images/{name*}/push",           24, 0,         R_PLAIN,  api_image_push },
 	{ "DELETE", "/images/{name*}",                24, 0,         R_PLAIN,  api_image_remove },
 	{ "GET",    "/distribution/{name*}/json",     30, 0,         R_PLAIN,  api_distribution },
-	{ "POST",   "/build",                         24, 0,         R_PLAIN,  api_refuse_501, TEXT_BUILD },
+	{ "POST",   "/build",                         24, 0,         R_UPLOAD, api_build },
 	{ "POST",   "/build/prune",                   31, 0,         R_PLAIN,  api_build_prune },
 
 	{ "GET",    "/networks",                      24, 0,         R_PLAIN,  api_network_list },

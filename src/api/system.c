@@ -66,11 +66,6 @@ int api_empty_list(struct request *r, struct err *e)
 	return reply_json(r, 200, json_array());
 }
 
-int api_build_prune(struct request *r, struct err *e)
-{
-	return reply_json(r, 200, json_pack("{s:[], s:i}", "CachesDeleted", "SpaceReclaimed", 0));
-}
-
 int api_refuse_404(struct request *r, struct err *e)
 {
 	return reply_error(r, 404, r->route->text);

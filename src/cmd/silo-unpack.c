@@ -20,13 +20,13 @@ static int send_record(enum unpack_record_type type, const void *payload, size_t
 static int parse_args(char **argv, enum unpack_mode *mode, struct unpack_limits *limits)
 {
 	char *end[2];
+	size_t i;
 
-	if (!strcmp(argv[1], "layer"))
-		*mode = UNPACK_LAYER;
-	else if (!strcmp(argv[1], "archive"))
-		*mode = UNPACK_ARCHIVE;
-	else
+	for (i = 0; i < array_len(unpack_mode_names) && strcmp(argv[1], unpack_mode_names[i]) != 0; i++)
+		;
+	if (i == array_len(unpack_mode_names))
 		return -1;
+	*mode = (enum unpack_mode)i;
 	limits->entries = strtoull(argv[2], &end[0], 10);
 	limits->bytes = strtoull(argv[3], &end[1], 10);
 	return *end[0] || *end[1] ? -1 : 0;
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 
 	log_init("silo-unpack", LOG_LEVEL_WARN);
 	if (argc != 4 || parse_args(argv, &mode, &limits)) {
-		log_error("usage: silo-unpack layer|archive MAX_ENTRIES MAX_BYTES");
+		log_error("usage: silo-unpack layer|archive|context MAX_ENTRIES MAX_BYTES");
 		return 2;
 	}
 	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)

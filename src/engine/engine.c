@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "build/build.h"
 #include "engine/create.h"
 #include "engine/health.h"
 #include "engine/restart.h"
@@ -93,6 +94,19 @@ static int open_registry(struct engine *g, struct err *e)
 	return g->registry ? 0 : -1;
 }
 
+static int open_builder(struct engine *g, struct err *e)
+{
+	autofree char *runtime = xasprintf("%s/silo", g->lib_dir);
+	const struct builder_options o = { .root = g->root,
+					   .exec_root = g->exec_root,
+					   .runtime_path = runtime,
+					   .images = g->images,
+					   .registry = g->registry };
+
+	g->builder = builder_open(&o, e);
+	return g->builder ? 0 : -1;
+}
+
 static int open_state(struct engine *g, struct err *e)
 {
 	autofree char *path = xasprintf("%s/state.db", g->root);
@@ -108,7 +122,7 @@ static int open_state(struct engine *g, struct err *e)
 	if (!g->db || record_schema(g->db, e) < 0)
 		return -1;
 	g->images = image_store_open(&images, g->db, e);
-	if (!g->images || open_registry(g, e) < 0)
+	if (!g->images || open_registry(g, e) < 0 || open_builder(g, e) < 0)
 		return -1;
 	g->volumes = volume_store_open(g->root, g->db, e);
 	return g->volumes ? 0 : -1;
@@ -197,6 +211,7 @@ void engine_close(struct engine *g)
 		return;
 	g->closing = true;
 	registry_stop(g->registry);
+	builder_stop(g->builder);
 	events_close(g->events);
 	preparer_free(g->preparer);
 	standby_free(g->standby);
@@ -210,6 +225,7 @@ void engine_close(struct engine *g)
 		record_put(g->containers[i]);
 	free(g->containers);
 	volume_store_close(g->volumes);
+	builder_close(g->builder);
 	registry_close(g->registry);
 	image_store_close(g->images);
 	db_close(g->db);

@@ -28,6 +28,7 @@ struct engine {
 	struct db *db;
 	struct image_store *images;
 	struct registry *registry;
+	struct builder *builder;
 	struct volume_store *volumes;
 	struct events *events;
 	struct watcher *watcher;
