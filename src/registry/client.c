@@ -17,6 +17,7 @@
 
 #define TELL_EVERY_MS 50
 #define PAUSE_MAX_S 60
+#define ASK_ATTEMPTS 3
 #define PIECE_BYTES ((int64_t)(64 * KIB))
 
 /* --- configuration -------------------------------------------------------------------------------------------- */
@@ -293,6 +294,14 @@ static enum http_failure try_once(struct job *j, struct endpoint *ep, const char
 	return HTTP_BROKEN;
 }
 
+/* How often a request is tried. One that only asks, and finds nobody who answers, isn't worth a long wait. */
+static int patience(const struct client *c, const struct http_request *r, enum http_failure rc)
+{
+	bool download = r->sink && r->sink->whole;
+
+	return rc == HTTP_OK || download || c->attempts < ASK_ATTEMPTS ? c->attempts : ASK_ATTEMPTS;
+}
+
 /* One endpoint, as often as it takes. *rc tells why it failed. */
 static int try_endpoint(struct job *j, struct endpoint *ep, const char *path, const char *scope, struct http_request *r,
 			struct http_answer *a, enum http_failure *rc, struct err *e)
@@ -311,7 +320,7 @@ static int try_endpoint(struct job *j, struct endpoint *ep, const char *path, co
 			pause_s = retry_pause(a, attempt);
 		else if (*rc != HTTP_BROKEN)
 			return -1;
-		if (pause_s < 0 || attempt + 1 >= j->client->attempts)
+		if (pause_s < 0 || attempt + 1 >= patience(j->client, r, *rc))
 			return -1;
 		http_answer_fini(a);
 		if (job_pause(j, pause_s, e)) {

@@ -379,8 +379,8 @@ static enum http_failure explain(struct http *h, CURLcode code, struct err *e)
 	text = f && f->text ? f->text : h->error[0] ? h->error : curl_easy_strerror(code);
 	if (strstr(h->error, "unexpected TLS packet"))
 		text = "http: server gave HTTP response to HTTPS client";
-	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, 0, "%.250s: %.150s%.*s%s", what, text, n,
-		host ? host + 3 : "", after);
+	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, 0, "%.250s: %.150s%.*s%s", what, text,
+		n, host ? host + 3 : "", after);
 	text_clean(e->msg);
 	/* The server's verdict on us, a client certificate that it misses mostly: once more won't help. */
 	return strstr(h->error, "fatal alert") ? HTTP_FATAL : kind;

@@ -121,9 +121,9 @@ static void make_manifest(struct push *p, size_t config_bytes)
 	for (size_t i = 0; i < p->n_layers; i++) {
 		struct push_layer *l = &p->layers[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "mediaType",
-						      oci ? l->media_type : DOCKER_LAYER, "size", (json_int_t)l->bytes,
-						      "digest", l->digest));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:s}", "mediaType", oci ? l->media_type : DOCKER_LAYER,
+						"size", (json_int_t)l->bytes, "digest", l->digest));
 	}
 	snprintf(p->media_type, sizeof(p->media_type), "%s", oci ? OCI_MANIFEST : DOCKER_MANIFEST);
 	autojson *doc = json_pack("{s:i, s:s, s:{s:s, s:I, s:s}, s:o}", "schemaVersion", 2, "mediaType", p->media_type,
@@ -197,10 +197,14 @@ static int push_image(struct push *p, struct err *e)
 	return 0;
 }
 
-static int push_one(struct registry *r, struct session *s, const struct reference *ref,
-		    const struct registry_client *c, struct err *e)
+static int push_one(struct registry *r, struct session *s, const struct reference *ref, const struct registry_client *c,
+		    struct err *e)
 {
-	struct push p = { .r = r, .client = c, .s = s, .ref = ref, .lock = PTHREAD_MUTEX_INITIALIZER,
+	struct push p = { .r = r,
+			  .client = c,
+			  .s = s,
+			  .ref = ref,
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .changed = PTHREAD_COND_INITIALIZER };
 	autofree char *name = reference_text(ref, false);
 	int rc = -1;

@@ -209,7 +209,8 @@ int push_text(struct push *p, const char *digest, const char *text, size_t n, st
 
 	if (there)
 		return there < 0 ? -1 : 0;
-	json_t *op = json_pack("{s:s, s:s, s:I, s:s}", "op", "upload", "digest", digest, "size", (json_int_t)n, "from", "");
+	json_t *op =
+		json_pack("{s:s, s:s, s:I, s:s}", "op", "upload", "digest", digest, "size", (json_int_t)n, "from", "");
 	autojson *done = session_call(p->s, op, fd, client_tick, client, NULL, e);
 
 	return done ? 0 : -1;

@@ -540,7 +540,7 @@ def test_tls(engine, docker, real, authority):
     try:
         assert "certificate signed by unknown authority" in docker("push", name, code=1).err
         shutil.copy(authority / "ca.crt", place / "ca.crt")
-        assert docker("push", name, code=1)
+        assert docker("push", name, code=1)  # "fatal alert", or a broken pipe: a matter of time
         shutil.copy(authority / "client.crt", place / "client.cert")
         assert "missing key client.key" in docker("push", name, code=1).err
         shutil.copy(authority / "client.key", place / "client.key")
