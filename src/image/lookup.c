@@ -137,3 +137,17 @@ json_t *image_layer_dirs(struct image_store *s, const char *id, struct err *e)
 	}
 	return dirs;
 }
+
+bool image_has_children(struct image_store *s, const char *id)
+{
+	autojson *rows = db_rows(s->db, NULL, "SELECT 1 WHERE " IMAGE_HAS_CHILDREN("?"), "s", id);
+
+	return json_array_size(rows) > 0;
+}
+
+char *image_parent(struct image_store *s, const char *id)
+{
+	autojson *rows = db_rows(s->db, NULL, "SELECT parent FROM image_parents WHERE image = ?", "s", id);
+
+	return xstrdup(json_str(json_array_get(rows, 0), "parent", ""));
+}

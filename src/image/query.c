@@ -166,11 +166,11 @@ static json_t *list_entry(struct image_store *s, const json_t *row, const struct
 			return NULL;
 	}
 	none_if_empty(tags, digests);
-	return json_pack("{s:O, s:s, s:O, s:O, s:I, s:I, s:i, s:I, s:o, s:i}", "Id", json_object_get(row, "id"),
-			 "ParentId", "", "RepoTags", tags, "RepoDigests", digests, "Created",
-			 (json_int_t)created.tv_sec, "Size", size, "SharedSize", -1, "VirtualSize", size, "Labels",
-			 json_is_object(labels) ? json_copy((json_t *)(uintptr_t)labels) : json_object(), "Containers",
-			 -1);
+	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:I, s:i, s:I, s:o, s:i}", "Id", json_object_get(row, "id"),
+			 "ParentId", json_object_get(row, "parent"), "RepoTags", tags, "RepoDigests", digests,
+			 "Created", (json_int_t)created.tv_sec, "Size", size, "SharedSize", -1, "VirtualSize", size,
+			 "Labels", json_is_object(labels) ? json_copy((json_t *)(uintptr_t)labels) : json_object(),
+			 "Containers", -1);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -202,8 +202,14 @@ json_t *image_list(struct image_store *s, bool all, const json_t *filters, bool 
 	size_t i;
 
 	if (!list_filter_parse(s, filters, &f, e)) {
-		autojson *rows =
-			db_rows(s->db, e, "SELECT id, config, size FROM images WHERE NOT hidden ORDER BY id", "");
+		/* Without `all` those that are only a step on the way to another image aren't shown. */
+		autojson *rows = db_rows(s->db, e,
+					 "SELECT id, config, size, COALESCE(i.parent, '') AS parent FROM images LEFT "
+					 "JOIN image_parents i"
+					 " ON i.image = images.id WHERE NOT hidden AND (? OR EXISTS (SELECT 1 FROM "
+					 "image_refs r WHERE r.image = images.id)"
+					 " OR NOT " IMAGE_HAS_CHILDREN("images.id") ") ORDER BY id",
+					 "i", (int64_t)all);
 
 		list = rows ? json_array() : NULL;
 		json_array_foreach(rows, i, row) {
@@ -282,12 +288,13 @@ json_t *image_inspect(struct image_store *s, const char *ref, struct err *e)
 		return NULL;
 	autojson *config = row_config(row);
 	autojson *tags = json_array(), *digests = json_array();
+	autofree char *parent = image_parent(s, json_str(row, "id", ""));
 	json_t *out;
 
 	split_names(names, tags, digests);
 	out = json_pack("{s:O, s:O, s:O, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:O, s:O, s:o, s:o, s:{s:O}}", "Id",
-			json_object_get(row, "id"), "RepoTags", tags, "RepoDigests", digests, "Parent", "", "Comment",
-			comment_of(config), "Created", json_str(config, "created", NO_TIME), "DockerVersion",
+			json_object_get(row, "id"), "RepoTags", tags, "RepoDigests", digests, "Parent", parent,
+			"Comment", comment_of(config), "Created", json_str(config, "created", NO_TIME), "DockerVersion",
 			json_str(config, "docker_version", ""), "Author", json_str(config, "author", ""), "Config",
 			full_config(config), "Architecture", json_str(config, "architecture", ""), "Os",
 			json_str(config, "os", "linux"), "Size", json_object_get(row, "size"), "VirtualSize",

@@ -113,9 +113,11 @@ static int conflict(struct err *e, const char *id, bool hard, const char *why, c
 }
 
 /* May the image go? names: those it still has. */
-static int check_removal(const struct users *u, const char *id, const json_t *names, bool force, bool names_matter,
-			 struct err *e)
+static int check_removal(struct image_store *s, const struct users *u, const char *id, const json_t *names, bool force,
+			 bool names_matter, struct err *e)
 {
+	if (image_has_children(s, id))
+		return conflict(e, id, true, "image has dependent child images", NULL);
 	if (u->running)
 		return conflict(e, id, true, "image is being used by running container ", u->running);
 	if (force)
@@ -183,6 +185,7 @@ struct removal {
 	const char *id;
 	const char *name; /* normalised, or NULL: an id was given */
 	bool force;
+	bool noprune; /* images that were only a step on the way to this one stay */
 	struct users users;
 	bool deleted;
 };
@@ -208,12 +211,13 @@ static int remove_locked(struct image_store *s, struct removal *r, json_t *out, 
 		if (!left || json_array_size(left))
 			return left ? 0 : -1;
 		/* The name is gone in any case; without force a used image was refused above. */
-		if (r->users.running)
+		if (r->users.running || image_has_children(s, r->id))
 			return 0;
 	} else {
 		bool single = is_single_reference(names);
 
-		if (check_removal(&r->users, r->id, names, r->force, !single, e) || untag_all(s, r->id, names, out, e))
+		if (check_removal(s, &r->users, r->id, names, r->force, !single, e) ||
+		    untag_all(s, r->id, names, out, e))
 			return -1;
 	}
 	r->deleted = true;
@@ -245,9 +249,25 @@ static void notify_removed(struct image_store *s, const struct removal *r, const
 		image_notify(s, "delete", r->id, r->id);
 }
 
+static int remove_row(struct image_store *s, struct removal *r, json_t *out, struct err *e);
+
+/* The image that this one was made from goes with it, where nothing else keeps it: no name, no container, no child. */
+static void remove_parent(struct image_store *s, const char *parent, json_t *out)
+{
+	autojson *row = *parent ? image_row(s, parent, NULL) : NULL;
+	autojson *names = row ? image_names(s, parent, NULL) : NULL;
+	struct removal r = { .id = parent };
+	autojson *removed = json_array();
+	struct err kept = { 0 };
+
+	if (row && names && !json_array_size(names) && !remove_row(s, &r, removed, &kept))
+		json_array_extend(out, removed);
+}
+
 static int remove_row(struct image_store *s, struct removal *r, json_t *out, struct err *e)
 {
 	autojson *chains = json_array();
+	autofree char *parent = image_parent(s, r->id);
 	size_t i;
 	json_t *v;
 	int rc;
@@ -269,6 +289,8 @@ static int remove_row(struct image_store *s, struct removal *r, json_t *out, str
 	json_array_foreach(chains, i, v)
 		json_array_append_new(out, json_pack("{s:O}", "Deleted", v));
 	notify_removed(s, r, out);
+	if (r->deleted && !r->noprune)
+		remove_parent(s, parent, out);
 	return 0;
 }
 
@@ -277,7 +299,7 @@ json_t *image_remove(struct image_store *s, const char *ref, bool force, bool no
 	autojson *row = image_row(s, ref, e);
 	autojson *out = json_array();
 	autofree char *name = NULL;
-	struct removal r = { .force = force };
+	struct removal r = { .force = force, .noprune = noprune };
 
 	if (!row)
 		return NULL;
@@ -300,7 +322,8 @@ static bool prunable(struct image_store *s, const json_t *row, const json_t *fil
 	struct timespec t = config_created(config);
 	struct users u;
 
-	if (!names || (dangling && json_array_size(names)) || !filter_labels(labels, config_labels(config)))
+	if (!names || (dangling && json_array_size(names)) || image_has_children(s, json_str(row, "id", "")) ||
+	    !filter_labels(labels, config_labels(config)))
 		return false;
 	if (json_array_size(not_labels) && filter_labels(not_labels, config_labels(config)))
 		return false;

@@ -112,6 +112,13 @@ int image_commit(struct work *w, struct image_new *n, const json_t *names, struc
 /* Delete what no image uses any more. removed (may be NULL) receives the chain ids, topmost first; bytes likewise. */
 int image_collect(struct image_store *s, json_t *removed, int64_t *bytes, struct err *e) must_check;
 
+/* SQL: whether other images were made from this one by commit. */
+#define IMAGE_HAS_CHILDREN(id) \
+	"EXISTS (SELECT 1 FROM image_parents p JOIN images c ON c.id = p.image WHERE NOT c.hidden AND p.parent = " id ")"
+bool image_has_children(struct image_store *s, const char *id);
+/* Id of the image that it was made from; "" = none known. Heap string. */
+char *image_parent(struct image_store *s, const char *id);
+
 void image_notify(struct image_store *s, const char *action, const char *id, const char *name);
 
 /* Row of an image that the user can see: {"id", "config", "size", "tagged_at"}; NULL with Docker's ERR_NOT_FOUND. */

@@ -146,12 +146,13 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 				      .on_opaque = layer ? report_opaque : NULL,
 				      .arg = &u,
 				      .parent = -1 };
-	u.stream = unpack_stream_new(in);
+	u.stream = unpack_stream_new(in, layer);
 	u.reader = tar_reader_new(next_piece, &u);
 	rc = all_entries(&u, e);
 	unpack_stream_digest(u.stream, out->diff_id, &out->tar_bytes);
 	out->file_bytes = u.file_bytes;
 	out->entries = u.entries;
+	out->plain = unpack_stream_is_plain(u.stream);
 	extract_fini(&u.extract);
 	tar_reader_free(u.reader);
 	unpack_stream_free(u.stream);

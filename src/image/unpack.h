@@ -56,6 +56,7 @@ struct unpack_result {
 	uint64_t tar_bytes;       /* uncompressed */
 	uint64_t file_bytes;      /* sum of the sizes of regular files, as Docker's image size */
 	uint64_t entries;
+	uint64_t plain; /* 1: the stream wasn't compressed, so diff_id is the digest of the blob too */
 };
 
 /* --- inside the helper ----------------------------------------------------------------------------------------- */
@@ -76,7 +77,8 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 /* --- stream: decompressed and hashed on the way ---------------------------------------------------------------- */
 struct unpack_stream;
 /* fd borrowed. */
-struct unpack_stream *unpack_stream_new(int fd);
+/* digested: its SHA-256 will be asked for. */
+struct unpack_stream *unpack_stream_new(int fd, bool digested);
 void unpack_stream_free(struct unpack_stream *s);
 /**
  * unpack_stream_next - the next piece of uncompressed data.
@@ -85,6 +87,8 @@ void unpack_stream_free(struct unpack_stream *s);
  * truncated data ("unexpected EOF").
  */
 ssize_t unpack_stream_next(struct unpack_stream *s, const void **data, struct err *e) must_check;
+/* It wasn't compressed: what came in is what was handed out. */
+bool unpack_stream_is_plain(const struct unpack_stream *s);
 /* Digest and length of all that was handed out. Ends the stream. */
 void unpack_stream_digest(struct unpack_stream *s, char out[static DIGEST_MAX], uint64_t *bytes);
 

@@ -32,6 +32,7 @@ struct unpack_stream {
 	size_t in_pos, in_len;
 	struct inflate_state *gzip;
 	ZSTD_DStream *zstd;
+	bool digested;
 	struct digest digest;
 };
 
@@ -172,11 +173,12 @@ static int choose(struct unpack_stream *s, struct err *e)
 	return s->codec->open(s, e);
 }
 
-struct unpack_stream *unpack_stream_new(int fd)
+struct unpack_stream *unpack_stream_new(int fd, bool digested)
 {
 	struct unpack_stream *s = xcalloc(1, sizeof(*s));
 
 	s->fd = fd;
+	s->digested = digested;
 	s->in = xmalloc(OUT_BYTES);
 	s->out = xmalloc(OUT_BYTES);
 	digest_init(&s->digest);
@@ -208,10 +210,15 @@ ssize_t unpack_stream_next(struct unpack_stream *s, const void **data, struct er
 		if (!n && s->eof && s->in_pos == s->in_len)
 			break;
 	}
-	if (n)
+	if (n && s->digested)
 		digest_add(&s->digest, s->out, n);
 	*data = s->out;
 	return (ssize_t)n;
+}
+
+bool unpack_stream_is_plain(const struct unpack_stream *s)
+{
+	return s->codec && !s->codec->n_magic;
 }
 
 void unpack_stream_digest(struct unpack_stream *s, char out[static DIGEST_MAX], uint64_t *bytes)

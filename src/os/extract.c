@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "os/root.h"
 
+#define CREATE_FLAGS (O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC)
 #define HOLE_BYTES 4096 /* so many zeros at least become a hole */
 
 /* A directory gets its time last: every entry created in it changes it. */
@@ -322,10 +323,14 @@ static int make_file(struct extract *x, const struct tar_entry *t, struct tar_re
 {
 	bool keep;
 
-	if (clear_place(x, at, false, &keep, e))
-		return -1;
-	autoclose int fd = openat(at->parent, at->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* Most names are new: they need no look before. */
+	autoclose int fd = openat(at->parent, at->name, CREATE_FLAGS, 0600);
 
+	if (fd < 0 && errno == EEXIST) {
+		if (clear_place(x, at, false, &keep, e))
+			return -1;
+		fd = openat(at->parent, at->name, CREATE_FLAGS, 0600);
+	}
 	if (fd < 0)
 		return sys_failed(e, "create");
 	if (write_data(fd, t, r, e))

@@ -1,185 +1,195 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What crosses the boundary as a file: POSIX meaning, locks, unix sockets."""
-import hashlib
+"""docker cp, diff, export and commit: on running, paused and stopped containers, in both modes."""
+import base64
+import io
+import json
 import os
-import shutil
-import socket
-import struct
-import subprocess
-import threading
+import tarfile
 
 import pytest
 from conftest import BASE
-from engine import BUILD, until
+from engine import until
+from images import busybox_entries, directory, docker_archive, entry, layer, symlink
 
-PROBE = BUILD / "tests/file-probe"
-
-
-@pytest.fixture
-def shared(engine, name):
-    place = engine.top / f"files-{name}"
-    place.mkdir()
-    yield place
-    shutil.rmtree(place, ignore_errors=True)
+MAKE = ("mkdir -p /dir/sub && echo one > /dir/one && echo two > /dir/sub/two && ln -s one /dir/link && "
+        "ln -s /dir/sub /dir/far && ln /dir/one /dir/hard && chmod 4750 /dir/one && chown 7:8 /dir/sub/two && "
+        "ln -s /nowhere /dir/dangling && rm /etc/group && rm -r /home && mkdir /home && touch /home/new && "
+        "echo ready && exec sleep 1000")
+CHANGES = ["A /dir", "A /dir/dangling", "A /dir/far", "A /dir/hard", "A /dir/link", "A /dir/one", "A /dir/sub",
+           "A /dir/sub/two", "C /etc", "D /etc/group", "C /home", "A /home/new"]
 
 
-@pytest.fixture
-def probe(run):
-    """Run the probe in a container with these options: probe(options, "posix", "/p")."""
-    return lambda options, *command, **kwargs: run("--rm", "-i", "--network", "none", "-v", f"{PROBE}:/probe:ro", *options, BASE,
-                                                   "/probe", *command, **kwargs)
+def entries(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {m.name: m for m in tar}
 
 
-# --- POSIX -------------------------------------------------------------------------------------------------------------
-
-# What a share of a virtual machine can't do, see docs/architecture.md. Whatever isn't named here works in both modes.
-NOT_IN_A_VM = {"change when unlinked", "nanoseconds", "fifo", "socket"}
-
-
-def test_posix_of_binds(probe, mode, shared):
-    (shared / "many").mkdir()
-    for i in range(10000):
-        os.mknod(shared / "many" / f"name-{i}")
-    lines = probe(["-v", f"{shared}:/p"], "posix", "/p").out.splitlines()
-    answers = dict(line.split(": ") for line in lines)
-    assert len(answers) == 18
-    assert {k for k, v in answers.items() if v != "yes"} == (NOT_IN_A_VM if mode == "hyperv" else set())
-
-
-def test_locks(engine, run, probe, mode, shared, name):
-    """Between processes of one container in both modes; between containers and with the host in process mode only."""
-    run("-d", "-i", "--name", name, "--network", "none", "-v", f"{PROBE}:/probe:ro", "-v", f"{shared}:/p", BASE, "/probe", "hold",
-        "/p/lock")
-    until("it is held", lambda: engine.docker("logs", name).out == "held\n")
-    busy, free = "flock busy, fcntl busy\n", "flock free, fcntl free\n"
-    assert engine.docker("exec", name, "/probe", "locks", "/p/lock").out == busy
-    elsewhere = free if mode == "hyperv" else busy
-    assert probe(["-v", f"{shared}:/p"], "locks", "/p/lock").out == elsewhere
-    assert subprocess.run([PROBE, "locks", shared / "lock"], capture_output=True, text=True, check=True).stdout == elsewhere
-
-
-# --- sockets -----------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """A unix socket of the host: each connection is handled by a thread of its own."""
-
-    def __init__(self, path, handle):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(str(path))
-        os.chmod(path, 0o666)
-        self.socket.listen(128)
-        self.handle, self.seen = handle, []
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.seen.append(connection)
-            threading.Thread(target=self.talk, args=[connection], daemon=True).start()
-
-    def talk(self, connection):
-        try:
-            self.handle(connection)
-        except OSError:
-            pass  # the client has left
-        connection.close()
-
-    def close(self):
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self.thread.join(10)
-        for connection in self.seen:
-            connection.close()
+def tar_of(*items):
+    return layer(list(items), tarfile.PAX_FORMAT)
 
 
 @pytest.fixture
-def serve(shared):
-    servers = []
-
-    def start(handle):
-        servers.append(Server(shared / f"s{len(servers)}", handle))
-        return shared / f"s{len(servers) - 1}"
-
-    yield start
-    for server in servers:
-        server.close()
+def made(engine, run, name):
+    """A container that has changed its files, still running."""
+    run("-d", "--name", name, "-v", f"{name}-volume:/volume", "--tmpfs", "/scratch", BASE, "sh", "-c", MAKE)
+    until("the files are made", lambda: "ready" in engine.docker("logs", name).out)
+    yield name
+    engine.docker("rm", "-f", name, code=None)
+    engine.docker("volume", "rm", "-f", f"{name}-volume", code=None)
 
 
-def receive_all(connection):
-    return b"".join(iter(lambda: connection.recv(65536), b""))
+def stat_header(engine, ref, path):
+    status, headers, _ = engine.http("HEAD", f"/containers/{ref}/archive?path={path}")
+    text = headers.get("X-Docker-Container-Path-Stat")
+    return status, json.loads(base64.b64decode(text)) if text else None
 
 
-def test_socket_half_close(probe, mode, serve):
-    """The last word of the client, then the answer: both mounts of the same kind."""
-    path = serve(lambda c: c.sendall(b"got " + hashlib.sha256(receive_all(c)).hexdigest().encode()))
-    data = os.urandom(3 << 20)
-    for how in (["-v", f"{path}:/s"], ["--mount", f"type=npipe,source={path},target=/s"]):
-        assert probe(how, "talk", "/s", stdin=data).out == "got " + hashlib.sha256(data).hexdigest()
+def check_out(engine, ref, tmp_path):
+    """Everything that reads; the same whether the container runs or not."""
+    seen = engine.docker("diff", ref).out.splitlines()
+    assert sorted(seen) == sorted(CHANGES + ["A /scratch", "A /volume"]), seen
+    found = entries(engine.docker("cp", f"{ref}:/dir", "-").raw)
+    assert set(found) == {"dir", "dir/dangling", "dir/far", "dir/hard", "dir/link", "dir/one", "dir/sub", "dir/sub/two"}
+    assert found["dir/one"].islnk() and found["dir/one"].linkname == "dir/hard" and found["dir/hard"].mode == 0o4750
+    assert (found["dir/sub/two"].uid, found["dir/sub/two"].gid) == (7, 8)
+    assert found["dir/link"].linkname == "one" and found["dir/far"].linkname == "/dir/sub"
+    assert set(entries(engine.docker("cp", f"{ref}:/dir/sub/.", "-").raw)) == {".", "./two"}
+    # A symlink is a symlink; with -L what it leads to, found inside of the container.
+    assert entries(engine.docker("cp", f"{ref}:/dir/far", "-").raw)["far"].issym()
+    engine.docker("cp", "-L", f"{ref}:/dir/far", str(tmp_path / "far"))
+    assert (tmp_path / "far/two").read_text() == "two\n"
+    missing = engine.docker("cp", f"{ref}:/nowhere/x", "-", code=1)
+    assert f"Could not find the file /nowhere/x in container {ref}" in missing.err
+    status, stat = stat_header(engine, ref, "/dir/dangling")
+    assert status == 200 and stat["linkTarget"] == "/nowhere" and stat["name"] == "dangling" and stat["mode"] >> 27 & 1
+    assert stat_header(engine, ref, "/dir/")[1]["mode"] >> 31 == 1
+    exported = entries(engine.docker("export", ref).raw)
+    assert "bin/busybox" in exported and "dir/one" in exported and "etc/group" not in exported
+    assert not [n for n in exported if n.startswith(("volume/", "proc/", "dev/", "sys/"))]
 
 
-def test_socket_carries_much_back(probe, mode, serve):
-    data = os.urandom(1 << 20) * 5
-    assert probe(["-v", f"{serve(lambda c: c.sendall(data))}:/s"], "talk", "/s").raw == data
+def check_in(engine, ref, tmp_path, mark):
+    source = tmp_path / f"in-{mark}"
+    source.mkdir()
+    (source / "file").write_text(mark)
+    engine.docker("cp", str(source / "file"), f"{ref}:/tmp/new-{mark}")
+    engine.docker("cp", str(source), f"{ref}:/volume/")
+    engine.docker("cp", "-", f"{ref}:/dir", stdin=tar_of(entry("piped", data=mark.encode()), symlink("out", "/etc"),
+                                                         entry("out/through", data=mark.encode()),
+                                                         entry("n" * 150 + "/" + "m" * 120, data=b"long")))
+    got = entries(engine.docker("cp", f"{ref}:/volume/in-{mark}/file", "-").raw)
+    assert got["file"].size == len(mark)
+    # The symlink led to where it leads in the container.
+    assert "through" in entries(engine.docker("cp", f"{ref}:/etc/through", "-").raw)
+    escape = engine.docker("cp", "-", f"{ref}:/tmp", stdin=tar_of(entry("../../escape", data=b"x")), code=1)
+    assert "outside" in escape.err
+    as_tar = {"Content-Type": "application/x-tar"}
+    status, _, body = engine.http("PUT", f"/containers/{ref}/archive?path=/&noOverwriteDirNonDir=1",
+                                  tar_of(entry("dir", data=b"x")), as_tar)
+    assert status == 400 and "cannot overwrite directory" in body["message"], body
+    status, _, body = engine.http("PUT", f"/containers/{ref}/archive?path=/dir/one", tar_of(entry("x")), as_tar)
+    assert status == 400 and body["message"] == "extraction point is not a directory", body
+    status, _, body = engine.http("PUT", f"/containers/{ref}/archive?path=/nowhere", tar_of(entry("x")), as_tar)
+    assert status == 404, body
 
 
-def test_many_connections(probe, mode, serve):
-    def echo(connection):
-        connection.sendall(connection.recv(64))
-        connection.recv(1)  # the end
-
-    assert probe(["-v", f"{serve(echo)}:/s"], "many", "/s", "200").out == "200\n"
-
-
-def test_peer_is_the_user_inside(probe, mode, serve):
-    """A server that asks the kernel who is there isn't told the monitor's own name."""
-    def who(connection):
-        _, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        connection.sendall(f"{uid}:{gid}".encode())
-
-    path = serve(who)
-    assert probe(["-v", f"{path}:/s", "-u", "1234:567"], "talk", "/s").out == "1234:567"
-    assert probe(["-v", f"{path}:/s"], "talk", "/s").out == "0:0"
-    os.chmod(path, 0o600)
-    result = probe(["-v", f"{path}:/s", "-u", "1234:567"], "talk", "/s", code=1)
-    assert "Permission denied" in result.err
+def test_running(engine, made, tmp_path):
+    check_out(engine, made, tmp_path)
+    check_in(engine, made, tmp_path, "running")
+    assert engine.docker("exec", made, "cat", "/tmp/new-running", "/dir/piped", "/volume/in-running/file").out == \
+        "running" * 3
+    engine.docker("pause", made)
+    assert entries(engine.docker("cp", f"{made}:/dir/sub/two", "-").raw)["two"].size == 4
+    engine.docker("unpause", made)
 
 
-def test_nobody_listens(probe, mode, shared):
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(shared / "s"))
-    result = probe(["-v", f"{shared}/s:/s"], "talk", "/s", code=None)
-    assert result.out == ""
-    if mode == "process":
-        assert "Connection refused" in result.err
+def test_stopped(engine, made, tmp_path):
+    engine.docker("kill", made)
+    until("it has ended", lambda: "exited" in engine.docker("inspect", "-f", "{{.State.Status}}", made).out)
+    check_out(engine, made, tmp_path)
+    check_in(engine, made, tmp_path, "stopped")
+    assert engine.docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", made).line == "exited 137"
+    engine.docker("start", made)
+    assert engine.docker("exec", made, "cat", "/tmp/new-stopped", "/volume/in-stopped/file").out == "stopped" * 2
 
 
-def test_client_that_leaves(engine, run, mode, serve, name):
-    """A killed client is seen as such by the server, which waits for it; a server that doesn't read blocks nobody else."""
-    left, stuck = threading.Event(), threading.Event()
-
-    def watch(connection):
-        connection.sendall(b"hello\n")
-        connection.recv(1)
-        left.set()
-
-    slow, path = serve(lambda c: stuck.wait(60)), serve(watch)
-    run("-d", "-i", "--name", name, "--network", "none", "-v", f"{PROBE}:/probe:ro", "-v", f"{path}:/s", "-v", f"{slow}:/slow", BASE,
-        "sleep", "1000")
-    engine.docker("exec", "-d", name, "sh", "-c", "/probe talk /slow < /dev/zero")
-    engine.docker("exec", "-d", name, "sh", "-c", "sleep 1000 | /probe talk /s > /out")
-    until("the greeting has come", lambda: engine.docker("exec", name, "cat", "/out", code=None).out == "hello\n")
-    engine.docker("exec", name, "killall", "file-probe", "probe", code=None)
-    until("the server has noticed", left.is_set)
-    stuck.set()
+def test_created_without_a_program(engine, mode, name):
+    """What CI does with an image that only carries files."""
+    engine.docker("create", f"--isolation={mode}", "--name", name, "-u", "nobody-there", BASE, "/no/such/program")
+    assert "passwd" in entries(engine.docker("cp", f"{name}:/etc/passwd", "-").raw)
+    assert engine.docker("diff", name).out == ""
+    engine.docker("rm", name)
 
 
-def test_datagrams_are_refused(engine, shared):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-        server.bind(str(shared / "s"))
-        result = engine.docker("run", "--rm", "--isolation=hyperv", "-v", f"{shared}/s:/dev/log", BASE, "true", code=None)
-        assert result.code != 0 and "a datagram socket can't be forwarded into a virtual machine" in result.err
+def test_commit(engine, made, mode):
+    reference = f"flow/commit-{mode}:1"
+    image = engine.docker("commit", "-a", "me <me@x>", "-m", "a note", "-c", 'CMD ["cat", "/dir/one"]', "-c", "ENV K=v",
+                          made, reference).line
+    try:
+        info = json.loads(engine.docker("image", "inspect", reference).out)[0]
+        assert info["Id"] == image and info["Author"] == "me <me@x>" and info["Comment"] == "a note"
+        assert "K=v" in info["Config"]["Env"] and len(info["RootFS"]["Layers"]) == 2
+        assert info["Parent"] == json.loads(engine.docker("image", "inspect", BASE).out)[0]["Id"]
+        look = ("cat /dir/one /dir/far/two; stat -c %a /dir/hard; stat -c %u:%g /dir/sub/two; "
+                "test -e /etc/group || echo gone; ls /home; test -d /volume && ls /volume; env | grep K=")
+        for isolation in {mode, "process"}:
+            assert engine.docker("run", "--rm", f"--isolation={isolation}", reference, "sh", "-c", look).out == \
+                "one\ntwo\n4750\n7:8\ngone\nnew\nK=v\n"
+        assert engine.docker("run", "--rm", reference).out == "one\n"
+        # No change, no layer; the name moves.
+        engine.docker("create", "--name", f"{made}-2", reference)
+        again = engine.docker("commit", "-p=false", f"{made}-2", reference).line
+        info = json.loads(engine.docker("image", "inspect", again).out)[0]
+        assert info["Id"] == again and len(info["RootFS"]["Layers"]) == 2
+        assert engine.docker("inspect", "-f", "{{.State.Status}}", made).line == "running"
+        used = engine.docker("rmi", image, code=1).err
+        assert "conflict: unable to delete" in used, used
+        engine.docker("rm", f"{made}-2")
+    finally:
+        engine.docker("rm", "-f", f"{made}-2", code=None)
+        engine.docker("rmi", "-f", reference, code=None)
+        engine.docker("rmi", "-f", image, code=None)
+
+
+def test_read_only(engine, mode, name):
+    engine.docker("run", "-d", f"--isolation={mode}", "--name", name, "--read-only", "-v", f"{name}:/rw", "-v",
+                  f"{name}:/ro:ro", BASE, "sleep", "1000")
+    data = tar_of(entry("x", data=b"x"))
+    assert "container rootfs is marked read-only" in engine.docker("cp", "-", f"{name}:/tmp", stdin=data, code=1).err
+    assert "mounted volume is marked read-only" in engine.docker("cp", "-", f"{name}:/ro", stdin=data, code=1).err
+    engine.docker("cp", "-", f"{name}:/rw", stdin=data)
+    assert engine.docker("exec", name, "cat", "/ro/x").out == "x"
+    engine.docker("rm", "-f", name)
+    engine.docker("volume", "rm", name)
+
+
+def test_owner(engine, mode, name):
+    """-a with a user: all belongs to him; without it the archive decides."""
+    engine.docker("create", f"--isolation={mode}", "--name", name, "-u", "www-data", BASE, "true")
+    data = tar_of(entry("x", uid=5, gid=6, data=b"x"))
+    engine.docker("cp", "-a", "-", f"{name}:/tmp", stdin=data)
+    engine.docker("cp", "-", f"{name}:/root", stdin=data)
+    assert entries(engine.docker("cp", f"{name}:/tmp/x", "-").raw)["x"].uid == 33
+    assert entries(engine.docker("cp", f"{name}:/root/x", "-").raw)["x"].uid == 5
+
+
+def test_hostile_root(engine, mode, name):
+    """Symlinks of the image end inside of the container's root (security case 11), devices don't open."""
+    reference = "flow/hostile:1"
+    engine.docker("load", stdin=docker_archive([reference], [layer(
+        busybox_entries() + [symlink("abs", "/../../../etc/hostname"), symlink("up", "../../../../../tmp"),
+                             directory("deep"), symlink("deep/root", "/"),
+                             entry("null", tarfile.CHRTYPE, device=(1, 3))])]))
+    try:
+        engine.docker("create", f"--isolation={mode}", "--name", name, reference, "true")
+        engine.docker("cp", "-", f"{name}:/deep/root/up", stdin=tar_of(entry("silo-cp-probe", data=b"in")))
+        assert not os.path.exists("/tmp/silo-cp-probe")
+        assert "silo-cp-probe" in entries(engine.docker("cp", f"{name}:/tmp/silo-cp-probe", "-").raw)
+        got = engine.docker("cp", "-L", f"{name}:/abs", "-").raw
+        with tarfile.open(fileobj=io.BytesIO(got)) as tar:
+            inside = tar.extractfile(tar.next()).read().decode().strip()
+        assert inside == json.loads(engine.docker("inspect", name).out)[0]["Id"][:12]
+        assert entries(engine.docker("cp", f"{name}:/null", "-").raw)["null"].ischr()
+    finally:
+        engine.docker("rm", "-f", name)
+        engine.docker("rmi", "-f", reference)

@@ -96,22 +96,19 @@ static bool was_there(const struct files *f, const char *path, struct stat *st)
 }
 
 /* --- the walk -------------------------------------------------------------------------------------------------- */
-/* Where Silo mounts something that the image had no place for. */
+/* Where Silo mounts something in every container that the image may have had no place for. */
 static bool is_own_place(const struct bundle *b, const char *path)
 {
-	if (b->init_path && !strcmp(path, INIT_DESTINATION + 1))
-		return true;
-	for (size_t i = 0; i < b->n_files; i++)
-		if (!strcmp(b->files[i].destination + 1, path))
-			return true;
-	for (size_t i = 0; i < b->spec->n_mounts; i++) {
-		const struct oci_mount *m = &b->spec->mounts[i];
-		autofree char *clean = path_clean(m->destination);
+	static const char *const dirs[] = { "/proc", "/sys", "/dev" };
+	autofree char *whole = xasprintf("/%s", path);
 
-		if (m->type && strcmp(m->type, "bind") != 0 && !strcmp(clean + 1, path))
+	for (size_t i = 0; i < array_len(dirs); i++)
+		if (path_is_below(whole, dirs[i]))
 			return true;
-	}
-	return false;
+	for (size_t i = 0; i < b->n_files; i++)
+		if (!strcmp(b->files[i].destination, whole))
+			return true;
+	return b->init_path && !strcmp(whole, INIT_DESTINATION);
 }
 
 static bool same_meta(const struct stat *a, const struct stat *b)
