@@ -44,9 +44,10 @@ struct agent {
 int agent_boot(struct agent *a, struct err *e) must_check;
 /* Run a small container, so that the kernel has done everything once. */
 int agent_rehearse(struct err *e) must_check;
-/* Give this VM's first two disks, image and writable layer, to their driver: /dev/vda and /dev/vdb from then on; or take
- * them away from it. */
-int agent_bind_disks(bool bind, struct err *e) must_check;
+/* Give this VM's first n disks to their driver: /dev/vda (image), /dev/vdb (writable layer) and so on from then on; or
+ * take them away from it. */
+int agent_bind_disks(bool bind, int n, struct err *e) must_check;
+#define AGENT_DISKS 2 /* image and writable layer; those after them are devices of the host */
 
 /* Make these (NULL = none) the devices, addresses, routes and the name server of the VM: what is there and isn't named
  * any more is taken away, what is there already stays as it is. */

@@ -100,6 +100,11 @@ static int create_machine_id(void *arg, struct err *e)
 	return 0;
 }
 
+static int create_devices(void *arg, struct err *e)
+{
+	return devices_resolve(((struct create *)arg)->config, e);
+}
+
 static int create_bundle(void *arg, struct err *e)
 {
 	struct create *c = arg;
@@ -179,6 +184,7 @@ static const struct step create_steps[] = {
 	/* name         wanted  run                undo */
 	{ "disks",      NULL,   create_disks,      undo_disks },
 	{ "machine-id", NULL,   create_machine_id, NULL },
+	{ "devices",    NULL,   create_devices,    NULL },
 	{ "bundle",     NULL,   create_bundle,     undo_bundle },
 	{ "sandbox",    NULL,   create_sandbox,    undo_sandbox },
 	{ "streams",    NULL,   create_streams,    undo_streams },

@@ -39,6 +39,9 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e) must_che
 /* Unmount cleanly: what the container has written is on the disk afterwards. */
 void disks_unmount(struct guest_container *g);
 
+/* Fill in what only this kernel knows of linux.devices: numbers of disks, and all devices where all are wanted. */
+int devices_resolve(json_t *config, struct err *e) must_check;
+
 /* New contents ([{"destination", "data"}]) of files that Silo has made for it. The container may have done what it
  * likes with them: one that isn't a plain file any more is left alone. */
 void container_rewrite_files(const struct guest_container *g, const json_t *files);

@@ -24,11 +24,10 @@
 #define REPAIR_WAIT_MS 50000
 #define EXT4_STATE_OFFSET (1024 + 0x3a)
 #define EXT4_STATE_VALID 1
-#define DISKS 2 /* image and writable layer; those after them are spare */
 
-int agent_bind_disks(bool bind, struct err *e)
+int agent_bind_disks(bool bind, int n, struct err *e)
 {
-	for (int i = 0; i < DISKS; i++)
+	for (int i = 0; i < n; i++)
 		if (virtio_bind(VIRTIO_DISK, i, bind, e))
 			return -1;
 	return 0;

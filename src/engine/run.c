@@ -80,10 +80,12 @@ static int run_bundle(void *arg, struct err *e)
 /* A hyperv container takes the machine that waits, if there is one. */
 static bool take_standby(struct run *r)
 {
-	/* A machine that waits has been started without any directory of the host. */
+	/* A machine that waits has been started without any directory or device of the host. */
 	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !mounts_share_files(r->c) &&
 		    !getenv("SILO_VM_COLD");
 	autojson *host = record_host(r->c);
+
+	fits = fits && json_array_size(json_object_get(host, "Devices")) == 0;
 	autofree char *template = fits ? vm_template(r->g, host, NULL) : NULL;
 
 	return template && standby_take(r->g->standby, template, r->dir, r->net.fd, &r->pidfd);

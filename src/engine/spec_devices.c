@@ -73,6 +73,46 @@ static void add_tree(struct lists *l, const char *from, const char *to, const ch
 		closedir(d);
 }
 
+/*
+ * Devices that are not a thing of the host but a service of the kernel: a VM's own kernel has them, under the same
+ * numbers.
+ */
+static bool is_kernel_service(const struct stat *st)
+{
+	static const struct {
+		unsigned major, minor;
+	} services[] = {
+		{ 1, 3 }, { 1, 5 }, { 1, 7 }, { 1, 8 }, { 1, 9 }, { 1, 11 }, { 5, 0 }, { 10, 200 }, { 10, 229 }
+	};
+
+	for (size_t i = 0; i < array_len(services); i++) {
+		if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(services[i].major, services[i].minor))
+			return true;
+	}
+	return false;
+}
+
+/* A disk is opened by the monitor, under the name "source"; its numbers are those that the guest will give it. */
+static int add_to_machine(struct lists *l, const char *source, const char *target, const char *access,
+			  const struct stat *st, struct err *e)
+{
+	if (is_kernel_service(st)) {
+		add_node(l, target, st, access);
+		return 0;
+	}
+	if (!S_ISBLK(st->st_mode) && !S_ISREG(st->st_mode))
+		return err_set(
+			e, ERR_UNSUPPORTED, 0,
+			"%.200s: a virtual machine (--isolation=hyperv) can be given block devices and disk images, "
+			"not %s of the host",
+			source, S_ISCHR(st->st_mode) ? "character devices" : "other files");
+	json_array_append_new(l->devices,
+			      json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i}", "path", target, "type", "b", "source",
+					source, "access", access, "fileMode", (int)(st->st_mode & 0777), "uid",
+					(int)st->st_uid, "gid", (int)st->st_gid));
+	return 0;
+}
+
 static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct err *e)
 {
 	const char *source, *target, *access;
@@ -86,9 +126,6 @@ static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct 
 		target = source;
 	if (!*access)
 		access = "rwm";
-	if (hyperv)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "devices of the host can't be passed into a virtual machine yet: %s", source);
 	if (strspn(access, "rwm") != strlen(access) || strlen(access) > 3)
 		return err_set(e, ERR_INVALID, 0, "invalid device mode: %.64s", access);
 	if (*target != '/')
@@ -96,6 +133,8 @@ static int add_device(struct lists *l, const json_t *entry, bool hyperv, struct 
 	if (stat(source, &st) < 0)
 		return err_set(e, ERR_INVALID, errno,
 			       "error gathering device information while adding custom device \"%.200s\"", source);
+	if (hyperv)
+		return add_to_machine(l, source, target, access, &st, e);
 	if (S_ISDIR(st.st_mode))
 		add_tree(l, source, target, access, DEPTH_MAX);
 	else if (is_device(&st))
@@ -222,8 +261,10 @@ int devices_add(json_t *linux_obj, const json_t *host, bool hyperv, struct err *
 		if (add_device(&l, entry, hyperv, e) < 0)
 			return -1;
 	}
-	/* hyperv: the privileges are those inside the VM, whose devices its own kernel shows. */
-	if (l.privileged && !hyperv)
+	/* hyperv: the privileges are those inside the VM; which devices it has its agent knows. */
+	if (l.privileged && hyperv)
+		json_array_append_new(l.devices, json_pack("{s:s, s:s, s:b}", "path", "/dev", "type", "c", "all", 1));
+	else if (l.privileged)
 		add_tree(&l, "/dev", "/dev", "rwm", DEPTH_MAX);
 	if (add_rules(&l, host, e) < 0)
 		return -1;

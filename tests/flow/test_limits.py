@@ -148,7 +148,7 @@ def test_limits_that_make_no_sense(engine, mode, host, text):
     assert status == 400 and text in body["message"], body
 
 
-HOSTS = [("--device=/dev/fuse", "devices of the host can't be passed into a virtual machine yet: /dev/fuse"),
+HOSTS = [("--device=/dev/ptmx", "/dev/ptmx: a virtual machine (--isolation=hyperv) can be given block devices and disk images"),
          ("--ipc=host", "--ipc=host is not possible with hyperv isolation"),
          ("--pid=host", "--pid=host is not possible with hyperv isolation"),
          ("--pid=container:x", "--pid=container:x is not possible with hyperv isolation"),

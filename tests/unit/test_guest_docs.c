@@ -79,6 +79,23 @@ static void test_shares(void **state)
 	assert_string_equal(json_str(json_array_get(mounts, 2), "source", ""), GUEST_SHARES_DIR "/1");
 }
 
+/* Disks are numbered, and what the host calls them isn't told; other devices are the guest's. */
+static void test_devices(void **state)
+{
+	autojson *config = parse("{\"linux\":{\"devices\":[{\"path\":\"/dev/fuse\",\"type\":\"c\"},"
+				 "{\"path\":\"/dev/a\",\"type\":\"b\",\"source\":\"/dev/sda\"},"
+				 "{\"path\":\"/dev/b\",\"type\":\"b\",\"source\":\"/srv/image\"}]}}");
+	struct err e = { 0 };
+	autojson *guest = guest_config(config, "abc", 1, &e);
+	const json_t *devices = json_object_get(json_object_get(guest, "linux"), "devices");
+
+	assert_non_null(guest);
+	assert_null(json_object_get(json_array_get(devices, 0), "disk"));
+	assert_int_equal(json_int(json_array_get(devices, 1), "disk", -1), 0);
+	assert_int_equal(json_int(json_array_get(devices, 2), "disk", -1), 1);
+	assert_null(json_object_get(json_array_get(devices, 2), "source"));
+}
+
 static void test_refused(void **state)
 {
 	static const struct {
@@ -89,8 +106,6 @@ static void test_refused(void **state)
 		  "/d: propagation \"rslave\" can't reach into a virtual machine" },
 		{ "{\"mounts\":[{\"destination\":\"/d\",\"type\":\"nfs\",\"source\":\"h:/srv\"}]}",
 		  "a hyperv container has no file system of type \"nfs\" for /d" },
-		{ "{\"linux\":{\"devices\":[{\"path\":\"/dev/kvm\"}]}}",
-		  "devices of the host in a hyperv container are not supported yet: /dev/kvm" },
 		{ "{\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}]}}",
 		  "a hyperv container can't share the pid namespace of the host or of another container" },
 	};
@@ -154,9 +169,9 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config), cmocka_unit_test(test_resources), cmocka_unit_test(test_shares),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_silo),   cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_config),  cmocka_unit_test(test_resources), cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_devices), cmocka_unit_test(test_refused),   cmocka_unit_test(test_silo),
+		cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

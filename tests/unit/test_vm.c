@@ -28,7 +28,9 @@ static const struct vm_facts facts = {
 static char *joined(enum vm_mode mode, const char *id, bool image, bool disk)
 {
 	struct err e;
-	char **args = vm_args(&facts, mode, id, image, disk, &e);
+	const struct vm_disk more[] = { { .block = true, .read_only = true }, { .block = false } };
+	const struct vm_disks disks = { .image = image, .disk = disk, .more = more, .n_more = image ? 2 : 0 };
+	char **args = vm_args(&facts, mode, id, &disks, &e);
 	struct str text;
 
 	str_init(&text, 64 * KIB);
@@ -48,6 +50,9 @@ static void clone_has_private_memory_and_no_kernel(void **state)
 	assert_non_null(strstr(text, "-incoming defer"));
 	assert_non_null(strstr(text, "elevateprivileges=deny,spawn=deny"));
 	assert_non_null(strstr(text, "node-name=image,read-only=on,driver=raw"));
+	assert_non_null(strstr(text, "node-name=spare0,driver=raw,read-only=on,discard=unmap,file.driver=host_device"));
+	assert_non_null(strstr(text, "node-name=spare1,driver=raw,read-only=off,discard=unmap,file.driver=file"));
+	assert_non_null(strstr(text, "node-name=spare2,driver=raw,file.driver=null-co"));
 	assert_null(strstr(text, "-kernel"));
 }
 
@@ -89,7 +94,7 @@ static void ids_cannot_carry_arguments(void **state)
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct err e = { 0 };
 
-		assert_null(vm_args(&facts, VM_MODE_CLONE, bad[i], false, false, &e));
+		assert_null(vm_args(&facts, VM_MODE_CLONE, bad[i], &(struct vm_disks){ 0 }, &e));
 		assert_int_equal(e.kind, ERR_INVALID);
 	}
 	memset(longest, 'a', sizeof longest);

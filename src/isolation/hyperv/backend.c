@@ -10,6 +10,7 @@
 #include "base/own.h"
 #include "base/step.h"
 #include "isolation/hyperv/backend.h"
+#include "isolation/hyperv/devices.h"
 #include "isolation/hyperv/guest_docs.h"
 #include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
@@ -130,6 +131,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	const json_t *vm = json_object_get(b->silo, "vm");
 	struct sockets *sockets = sockets_open(b->config, e);
 	struct shares shares = { 0 };
+	struct devices devices = { 0 };
 	struct allowance allowance = { 0 };
 	struct sandbox *s = NULL;
 	struct vm_options o = {
@@ -143,14 +145,17 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 
 	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&
 	    !(b->rootfs.path && shares_add_root(&shares, b->rootfs.path, e)) &&
-	    !allowance_open(&allowance, b, o.template_dir, e)) {
+	    !devices_open(b->config, &devices, e) && !allowance_open(&allowance, b, o.template_dir, e)) {
 		o.shares = shares.fds;
 		o.n_shares = shares.n;
+		o.more = devices.list;
+		o.n_more = devices.n;
 		o.cgroup = allowance.cgroup;
 		o.oom_score_adj = allowance.oom_score_adj;
 		s = sandbox_start(&o, l, ev, e);
 	}
 	shares_close(&shares);
+	devices_close(&devices);
 	if (!s) {
 		sockets_free(sockets);
 		allowance_close(&allowance);

@@ -97,14 +97,17 @@ static int rewrite_mounts(json_t *mounts, struct err *e)
 	return 0;
 }
 
-static int check_devices(const json_t *devices, struct err *e)
+/* Those of the host are disks of the VM, in this order; the others are the guest's own. */
+static void rewrite_devices(json_t *devices)
 {
-	const json_t *first = json_array_get(devices, 0);
+	json_t *device;
+	size_t i, n = 0;
 
-	return first ? err_set(e, ERR_UNSUPPORTED, 0,
-			       "devices of the host in a hyperv container are not supported yet: %s",
-			       json_str(first, "path", ""))
-		     : 0;
+	json_array_foreach(devices, i, device)
+		if (json_object_get(device, "source")) {
+			json_object_set_new(device, "disk", json_integer((json_int_t)n++));
+			json_object_del(device, "source");
+		}
 }
 
 /* The namespaces without the network: that of the VM is the container's. */
@@ -173,9 +176,9 @@ json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct 
 		linux_part = json_object();
 		json_object_set_new(guest, "linux", linux_part);
 	}
-	if (rewrite_mounts(json_object_get(guest, "mounts"), e) ||
-	    check_devices(json_object_get(linux_part, "devices"), e) || own_namespaces(linux_part, e))
+	if (rewrite_mounts(json_object_get(guest, "mounts"), e) || own_namespaces(linux_part, e))
 		return NULL;
+	rewrite_devices(json_object_get(linux_part, "devices"));
 	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));
 	if (json_object_get(linux_part, "resources"))
 		json_object_set_new(linux_part, "resources",

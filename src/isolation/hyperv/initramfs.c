@@ -42,6 +42,8 @@ static const struct guest_module {
 	{ "overlay", LIST_BOOT, true, NULL },
 	{ "9pnet_virtio", LIST_BOOT, false, NULL }, /* volumes */
 	{ "9p", LIST_BOOT, false, NULL },
+	{ "tun", LIST_BOOT, false, NULL }, /* --device /dev/net/tun, /dev/fuse: the guest's own */
+	{ "fuse", LIST_BOOT, false, NULL },
 	{ "virtio_blk", LIST_LATE, true, NULL },
 };
 

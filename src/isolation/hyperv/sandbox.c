@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "isolation/hyperv/backend.h"
+#include "isolation/hyperv/devices.h"
 #include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
 
@@ -123,6 +124,8 @@ int sandbox_setup(struct sandbox *s, struct err *e)
 		json_object_set(request, "network", network);
 	if (shares_wanted(s->bundle->config) || s->bundle->rootfs.path)
 		json_object_set_new(request, "shares", json_true());
+	if (devices_wanted(s->bundle->config))
+		json_object_set_new(request, "disks", json_integer((json_int_t)devices_wanted(s->bundle->config)));
 	if (s->sockets)
 		json_object_set_new(request, "sockets", sockets_describe(s->sockets));
 	explicit_bzero(entropy, sizeof entropy);

@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "isolation/hyperv/backend.h"
+#include "isolation/hyperv/devices.h"
+#include "isolation/hyperv/shares.h"
 
 /* Handlers while a container is rehearsed: its end, and the end of the machine. */
 struct rehearsal {
@@ -82,12 +84,21 @@ static int move_machine(struct sandbox *s, const struct bundle *b, struct err *e
 	return allowance_move(&s->allowance, vm_pid(s->vm), e);
 }
 
+/* What belongs to the machine's jail or its command line can't come later. */
+static int check_late(const struct bundle *b, struct err *e)
+{
+	if (shares_wanted(b->config) || devices_wanted(b->config))
+		return err_set(e, ERR_INVALID, 0, "a machine that waits has no directories and devices of the host");
+	return 0;
+}
+
 int standby_take(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e)
 {
 	struct sockets *sockets = sockets_open(b->config, e);
 
 	sandbox_belongs(s, b, sockets, ev);
-	if (sockets && !sandbox_check(b, e) && !move_machine(s, b, e) && !sandbox_plug_first(s, e) &&
+	if (sockets && !check_late(b, e) && !sandbox_check(b, e) && !move_machine(s, b, e) &&
+	    !sandbox_plug_first(s, e) &&
 	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e) &&
 	    !allowance_moved(&s->allowance, e))
 		return 0;

@@ -134,7 +134,8 @@ struct child_fds {
 static void child_fds_close(struct child_fds *c)
 {
 	for (size_t i = 0; i < VM_FD_COUNT; i++)
-		if (i != VM_FD_ERR && i != VM_FD_CONSOLE) /* copies of VM_FD_OUT */
+		/* The console's and that of errors are copies; the disks of VM_FD_MORE are the caller's. */
+		if (i != VM_FD_ERR && i != VM_FD_CONSOLE && i < VM_FD_MORE)
 			close_fd(&c->fd[i]);
 }
 
@@ -208,20 +209,22 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 	    open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
 	    open_disk(l->disk_path, O_RDWR, &c->fd[VM_FD_DISK], e))
 		return -1;
+	for (size_t i = 0; i < l->n_more; i++)
+		c->fd[VM_FD_MORE + i] = l->more[i].fd;
 	if (fcntl(v->agent, F_SETFL, O_NONBLOCK))
 		return err_set(e, ERR_SYSTEM, errno, "agent channel");
 	return 0;
 }
 
-/* The largest file that vmwp has any business to write to: its disk, or the template's memory. */
+/* The largest file that vmwp has any business to write to: its disks, or the template's memory. */
 static uint64_t largest_file(const struct vm_launch *l, const struct child_fds *c)
 {
-	static const enum vm_fd files[] = { VM_FD_DISK, VM_FD_MEMORY };
 	uint64_t largest = l->later_bytes;
 	struct stat st;
 
-	for (size_t i = 0; i < array_len(files); i++)
-		if (c->fd[files[i]] >= 0 && !fstat(c->fd[files[i]], &st) && (uint64_t)st.st_size > largest)
+	for (size_t i = 0; i < VM_FD_COUNT; i++)
+		if ((i == VM_FD_DISK || i == VM_FD_MEMORY || i >= VM_FD_MORE) && c->fd[i] >= 0 &&
+		    !fstat(c->fd[i], &st) && (uint64_t)st.st_size > largest)
 			largest = (uint64_t)st.st_size;
 	return largest;
 }
@@ -239,7 +242,10 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 			 kvm,
 			 null,
 			 NULL };
-	char **argv = vm_args(l->facts, l->mode, l->id, l->image_path, l->disk_path, e);
+	const struct vm_disks disks = {
+		.image = l->image_path, .disk = l->disk_path, .more = l->more, .n_more = l->n_more
+	};
+	char **argv = vm_args(l->facts, l->mode, l->id, &disks, e);
 	struct jail_options jail = { .root_path = root,
 				     .program = VMWP_PROGRAM,
 				     .argv = argv,
@@ -350,6 +356,8 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		.uid = o->uid,
 		.image_path = o->image_path,
 		.disk_path = o->disk_path,
+		.more = o->more,
+		.n_more = o->n_more,
 		.shares = o->shares,
 		.n_shares = o->n_shares,
 		.cgroup = o->cgroup,

@@ -15,12 +15,23 @@
 
 struct vm;
 
+/* Disks that a VM may have beyond image and disk. */
+#define VM_SPARE_DISKS 4
+
+struct vm_disk {
+	int fd;
+	bool read_only;
+	bool block; /* a block device, not a regular file */
+};
+
 struct vm_options {
 	const char *id;           /* container id: the VM's name; checked to be [a-z0-9-] */
 	const char *template_dir; /* made by template_ensure() */
 	uid_t uid;                /* unprivileged user that QEMU runs as (also the gid); one per VM */
 	const char *image_path;   /* read-only disk 0 (EROFS), or NULL */
 	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
+	const struct vm_disk *more; /* disks 2, 3, ..., borrowed */
+	size_t n_more;            /* at most VM_SPARE_DISKS */
 	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
 	size_t n_shares;          /* at most JAIL_SHARES_MAX */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */

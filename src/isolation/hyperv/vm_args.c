@@ -9,7 +9,7 @@
 #include "base/own.h"
 #include "isolation/hyperv/guest_docs.h"
 
-#define ARGS_MAX 128
+#define ARGS_MAX 192
 
 /*
  * Buffers of translated code. A clone's is private memory that it fills within seconds and never gives back. 12 keep an
@@ -21,6 +21,7 @@
 #define BOOT_TRANSLATION_MIB 128
 
 /* A disk that isn't there; by blockdev-reopen a file may take the place of the nothing. */
+#define SPARE_SET 4 /* of descriptors; those of image and disk are 2 and 3 */
 #define EMPTY_DISK "driver=raw,file.driver=null-co,file.size=1048576,file.read-zeroes=on"
 
 /* The same for every VM. A pair each: option, value (NULL = none). */
@@ -45,6 +46,8 @@ static const char *const fixed_devices[][2] = {
 	{ "-device", "virtio-blk-device,id=disk,drive=disk,serial=silo-disk" },
 	{ "-device", "virtio-blk-device,id=spare0,drive=spare0,serial=silo-spare0" },
 	{ "-device", "virtio-blk-device,id=spare1,drive=spare1,serial=silo-spare1" },
+	{ "-device", "virtio-blk-device,id=spare2,drive=spare2,serial=silo-spare2" },
+	{ "-device", "virtio-blk-device,id=spare3,drive=spare3,serial=silo-spare3" },
 	{ "-object", "rng-builtin,id=rng0" },
 	{ "-device", "virtio-rng-device,id=rng,rng=rng0" },
 	/* Gives free memory of the guest back to the host. page-poison=off: a guest kernel that relies on the content
@@ -121,8 +124,25 @@ static void add_cards(struct args *a)
 	}
 }
 
-static void add_backends(struct args *a, bool image, bool disk)
+/* A disk of the host in the place of number i, or nothing. */
+static void add_spare(struct args *a, size_t i, const struct vm_disk *disk)
 {
+	if (!disk) {
+		add(a, "-blockdev", "node-name=spare%zu,%s", i, EMPTY_DISK);
+		return;
+	}
+	add(a, "-add-fd", "fd=%zu,set=%zu", VM_FD_MORE + i, SPARE_SET + i);
+	add(a, "-blockdev",
+	    "node-name=spare%zu,driver=raw,read-only=%s,discard=unmap,file.driver=%s,file.filename=/dev/fdset/%zu,"
+	    "file.read-only=%s,file.discard=unmap,file.locking=off",
+	    i, disk->read_only ? "on" : "off", disk->block ? "host_device" : "file", SPARE_SET + i,
+	    disk->read_only ? "on" : "off");
+}
+
+static void add_backends(struct args *a, const struct vm_disks *disks)
+{
+	bool image = disks->image, disk = disks->disk;
+
 	add(a, "-chardev", "socket,id=qmp,fd=%d", VM_FD_QMP);
 	add(a, "-mon", "chardev=qmp,mode=control");
 	add(a, "-chardev", "socket,id=agent,fd=%d", VM_FD_AGENT);
@@ -139,11 +159,12 @@ static void add_backends(struct args *a, bool image, bool disk)
 	add(a, "-blockdev", "node-name=disk,%s",
 	    disk ? "driver=raw,discard=unmap,file.driver=file,file.filename=/dev/fdset/3,file.discard=unmap"
 		 : EMPTY_DISK);
-	for (int i = 0; i < VM_SPARE_DISKS; i++)
-		add(a, "-blockdev", "node-name=spare%d,%s", i, EMPTY_DISK);
+	for (size_t i = 0; i < VM_SPARE_DISKS; i++)
+		add_spare(a, i, i < disks->n_more ? &disks->more[i] : NULL);
 }
 
-char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, bool image, bool disk, struct err *e)
+char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, const struct vm_disks *disks,
+	       struct err *e)
 {
 	struct args a = { 0 };
 
@@ -153,9 +174,9 @@ char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, bool
 	}
 	a.v = xcalloc(ARGS_MAX, sizeof *a.v);
 	add(&a, "vmwp", NULL);
-	add_machine(&a, f, mode, id, disk);
+	add_machine(&a, f, mode, id, disks->disk);
 	add_table(&a, fixed_args, array_len(fixed_args));
-	add_backends(&a, image, disk);
+	add_backends(&a, disks);
 	add_table(&a, fixed_devices, array_len(fixed_devices));
 	add_cards(&a);
 	if (mode == VM_MODE_CLONE) {

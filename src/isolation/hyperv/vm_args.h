@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "isolation/hyperv/facts.h"
 #include "isolation/hyperv/jail.h"
+#include "isolation/hyperv/vm.h"
 
 /* Descriptors of vmwp. */
 enum vm_fd {
@@ -21,7 +22,8 @@ enum vm_fd {
 	VM_FD_IMAGE,   /* disk 0, or none */
 	VM_FD_DISK,    /* disk 1, or none */
 	VM_FD_CONSOLE, /* the pipe of last words once more: QEMU refuses to name 0 to 2 */
-	VM_FD_COUNT
+	VM_FD_MORE,    /* disks 2, 3, ... */
+	VM_FD_COUNT = VM_FD_MORE + VM_SPARE_DISKS
 };
 
 enum vm_mode {
@@ -40,21 +42,24 @@ enum vm_mode {
 #define VMWP_MEMORY "/memory"
 #define VMWP_SHARES JAIL_SHARES /* what the container shares with its host: 0, 1, ... */
 
-/* Disks beyond image and disk, empty until something is plugged into them. */
-#define VM_SPARE_DISKS 2
-
 #define VM_ID_MAX 128
 
 /* May an id be put into an argument of QEMU? 1 to VM_ID_MAX characters of [a-z0-9-], the first no '-'. */
 bool vm_id_is_valid(const char *id);
 
+/* Which disks have something in them. */
+struct vm_disks {
+	bool image, disk; /* VM_FD_IMAGE, VM_FD_DISK */
+	const struct vm_disk *more; /* VM_FD_MORE ... */
+	size_t n_more;
+};
+
 /**
  * vm_args - the argument vector. Pure.
  *
- * @image, @disk  whether VM_FD_IMAGE / VM_FD_DISK are there.
  * Returns a heap array of heap strings, NULL at the end (vm_args_free()); or NULL: ERR_INVALID for a bad id.
  */
-char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, bool image, bool disk,
+char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, const struct vm_disks *disks,
 	       struct err *e) must_check;
 void vm_args_free(char **args);
 

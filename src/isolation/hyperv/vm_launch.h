@@ -14,6 +14,8 @@ struct vm_launch {
 	const char *id;
 	uid_t uid;
 	const char *image_path, *disk_path; /* or NULL */
+	const struct vm_disk *more;         /* see vm.h */
+	size_t n_more;
 	uint64_t later_bytes;               /* see vm.h */
 	int memory;                         /* VM_MODE_TEMPLATE: the memory file, borrowed */
 	const int *shares;                  /* see vm.h */
