@@ -102,7 +102,7 @@ static int do_import(struct image_store *s, char **a, struct err *e)
 	autojson *changes = a[0] ? parse_arg(a[1]) : NULL;
 	char id[IMAGE_ID_MAX];
 
-	return image_import(s, 0, a[0], changes, NULL, id, e) ? -1 : puts(id) < 0;
+	return image_import(s, 0, a[0], changes, NULL, NULL, id, e) ? -1 : puts(id) < 0;
 }
 
 static int do_list(struct image_store *s, char **a, struct err *e)

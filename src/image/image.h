@@ -61,9 +61,9 @@ int image_tag(struct image_store *s, const char *source, const char *repo, const
 int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *progress, void *arg,
 	       struct err *e) must_check;
 /* docker import: one root file system tar from fd. changes: array of Dockerfile instructions (CMD, ENV, ...).
- * ref may be NULL. */
+ * ref, message and platform ("os/architecture") may be NULL. */
 int image_import(struct image_store *s, int fd, const char *ref, const json_t *changes, const char *message,
-		 char id[static IMAGE_ID_MAX], struct err *e) must_check;
+		 const char *platform, char id[static IMAGE_ID_MAX], struct err *e) must_check;
 /* What docker commit says of the image to be made. */
 struct image_derived {
 	const char *parent;     /* id of the image that the layer belongs on */

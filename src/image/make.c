@@ -72,6 +72,21 @@ int make_spool(struct work *w, int fd, struct err *e)
 	return make_spool_from(w, read_fd, &fd, e);
 }
 
+/* One word is an architecture, or an operating system; more are both and a variant. */
+static void set_platform(json_t *doc, const char *platform)
+{
+	autofree char *text = xstrdup(platform);
+	char *rest = text, *first = strsep(&rest, "/"), *second = strsep(&rest, "/");
+	bool is_os = second || !strcmp(first, "linux") || !strcmp(first, "windows");
+
+	if (is_os)
+		json_object_set_new(doc, "os", json_string(first));
+	if (!is_os || second)
+		json_object_set_new(doc, "architecture", json_string(is_os ? second : first));
+	if (rest && *rest)
+		json_object_set_new(doc, "variant", json_string(rest));
+}
+
 /* The document whose digest is the image's id: sorted keys, so that the same input gives the same id. */
 static char *config_text(const struct make *m, const char *diff_id)
 {
@@ -85,6 +100,8 @@ static char *config_text(const struct make *m, const char *diff_id)
 	doc = json_pack("{s:s, s:s, s:s, s:O, s:[O], s:{s:s, s:[s]}}", "architecture", architecture_name(), "os",
 			"linux", "created", m->created, "config", m->config, "history", step, "rootfs", "type",
 			"layers", "diff_ids", diff_id);
+	if (doc && m->platform)
+		set_platform(doc, m->platform);
 	return doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 }
 
@@ -131,13 +148,13 @@ static char *import_name(const char *ref, struct err *e)
 }
 
 int image_import(struct image_store *s, int fd, const char *ref, const json_t *changes, const char *message,
-		 char id[static IMAGE_ID_MAX], struct err *e)
+		 const char *platform, char id[static IMAGE_ID_MAX], struct err *e)
 {
 	autofree char *name = NULL;
 	autojson *config = json_object();
 	char created[TIME_TEXT_MAX];
 	struct timespec now = time_now();
-	struct make m = { .config = config, .created = created, .action = "import" };
+	struct make m = { .config = config, .created = created, .platform = platform, .action = "import" };
 	autowork w = { 0 };
 
 	m.comment = message && *message ? message : "Imported from -";

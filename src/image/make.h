@@ -11,6 +11,7 @@ struct make {
 	const char *created;  /* RFC 3339 */
 	const char *created_by;
 	const char *comment;
+	const char *platform; /* "os/architecture[/variant]" or "architecture"; NULL = this machine's */
 	const char *action; /* of the event: "import", or NULL for none */
 };
 

@@ -11,7 +11,7 @@ from conftest import BASE
 from engine import until
 from images import busybox_entries, directory, docker_archive, entry, layer, symlink
 
-MAKE = ("mkdir -p /dir/sub && echo one > /dir/one && echo two > /dir/sub/two && ln -s one /dir/link && "
+MAKE = ("test -e /dir && exec sleep 1000; mkdir -p /dir/sub && echo one > /dir/one && echo two > /dir/sub/two && ln -s one /dir/link && "
         "ln -s /dir/sub /dir/far && ln /dir/one /dir/hard && chmod 4750 /dir/one && chown 7:8 /dir/sub/two && "
         "ln -s /nowhere /dir/dangling && rm /etc/group && rm -r /home && mkdir /home && touch /home/new && "
         "echo ready && exec sleep 1000")
