@@ -34,7 +34,7 @@ struct veth {
 int link_add_veth(int sock, const struct veth *v, struct err *e) must_check;
 
 /* Source: linux/if_link.h, enum macvlan_mode. */
-enum macvlan { MACVLAN_PRIVATE = 1, MACVLAN_VEPA = 2, MACVLAN_BRIDGE = 4 };
+enum macvlan { MACVLAN_PRIVATE = 1, MACVLAN_VEPA = 2, MACVLAN_BRIDGE = 4, MACVLAN_PASSTHRU = 8 };
 
 struct macvlan_link {
 	const char *kind; /* "macvlan" or "macvtap" */

@@ -198,6 +198,42 @@ json_t *prepare_config(const struct runtime *rt, const char *bundle_dir, struct 
 	return take_ptr(&config);
 }
 
+static const char *annotation(const json_t *config, const char *key)
+{
+	return json_str(json_object_get(config, "annotations"), key, "");
+}
+
+/* A pod's sandbox runs nothing of the user's: it only keeps the pod's namespaces, the network's above all, in which a
+ * machine is then connected. */
+static bool is_pod_sandbox(const json_t *config)
+{
+	return !strcmp(annotation(config, "io.kubernetes.cri.container-type"), "sandbox") ||
+	       !strcmp(annotation(config, "io.kubernetes.cri-o.ContainerType"), "sandbox");
+}
+
+static bool is_pod_container(const json_t *config)
+{
+	return !strcmp(annotation(config, "io.kubernetes.cri.container-type"), "container") ||
+	       !strcmp(annotation(config, "io.kubernetes.cri-o.ContainerType"), "container");
+}
+
+/* The machine has namespaces of its own in place of those of the pod; its hostname is the pod's all the same. */
+static void leave_pod(json_t *config)
+{
+	json_t *ns, *variable;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(config, "linux"), "namespaces"), i, ns)
+		if (strcmp(json_str(ns, "type", ""), "network") != 0)
+			json_object_del(ns, "path");
+	json_array_foreach(json_object_get(json_object_get(config, "process"), "env"), i, variable) {
+		const char *text = json_is_string(variable) ? json_string_value(variable) : "";
+
+		if (!strncmp(text, "HOSTNAME=", 9) && !json_object_get(config, "hostname"))
+			json_object_set_new(config, "hostname", json_string(text + 9));
+	}
+}
+
 /* The name by which an administrator chose is never overruled by an annotation, which may be a user's. */
 const char *prepare_isolation(const struct runtime *rt, const json_t *config, struct err *e)
 {
@@ -213,7 +249,7 @@ const char *prepare_isolation(const struct runtime *rt, const json_t *config, st
 	}
 	for (size_t i = 0; i < array_len(names); i++) {
 		if (!strcmp(names[i], asked))
-			return names[i];
+			return i && is_pod_sandbox(config) ? names[0] : names[i];
 	}
 	err_set(e, ERR_INVALID, 0, "isolation \"%s\" is neither process nor hyperv", asked);
 	return NULL;
@@ -258,6 +294,8 @@ int prepare_record(const struct runtime *rt, struct record *r, const char *bundl
 
 	r->config = config;
 	r->hyperv = !strcmp(isolation, "hyperv");
+	if (r->hyperv && is_pod_container(config))
+		leave_pod(config);
 	if (!*json_str(linux_part, "cgroupsPath", ""))
 		json_object_set_new(linux_part, "cgroupsPath", json_sprintf("/silo/%s", r->id));
 	silo = silo_part(rt, r, isolation, root, e);
