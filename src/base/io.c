@@ -166,7 +166,9 @@ static int remove_name(struct remove *r, int dir, const char *name, int depth)
 		return -1;
 	autoclose int sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	if (sub < 0 || fstat(sub, &st))
+	if (sub < 0)
+		return errno == ENOENT ? 0 : -1; /* somebody else removes it too */
+	if (fstat(sub, &st))
 		return -1;
 	if (st.st_dev != r->dev) {
 		errno = EBUSY;
@@ -179,7 +181,7 @@ static int remove_name(struct remove *r, int dir, const char *name, int depth)
 	}
 	if (remove_entries(r, sub, depth + 1))
 		return -1;
-	return unlinkat(dir, name, AT_REMOVEDIR);
+	return unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT ? -1 : 0;
 }
 
 static int remove_entries(struct remove *r, int dir, int depth)

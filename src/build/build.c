@@ -21,7 +21,16 @@
 
 /* --- the builder ------------------------------------------------------------------------------------------------------ */
 
-struct builder *builder_open(const struct builder_options *o, struct err *e)
+/* A builder that silod's end has told to end may still be at it: what it keeps goes next time. */
+static void remove_left(const char *path)
+{
+	struct err e = { 0 };
+
+	if (io_remove_tree(AT_FDCWD, path, &e) < 0)
+		log_warn("left by a build: %s", e.msg);
+}
+
+struct builder *builder_open(const struct builder_options *o)
 {
 	struct builder *b = xcalloc(1, sizeof(*b));
 	autofree char *work = NULL;
@@ -33,10 +42,8 @@ struct builder *builder_open(const struct builder_options *o, struct err *e)
 	b->dir = xasprintf("%s/builder", o->root);
 	pthread_mutex_init(&b->lock, NULL);
 	work = xasprintf("%s/work", b->dir);
-	if (io_remove_tree(AT_FDCWD, work, e) == 0)
-		return b;
-	builder_close(b);
-	return NULL;
+	remove_left(work);
+	return b;
 }
 
 void builder_stop(struct builder *b)
@@ -66,8 +73,7 @@ static int sweep(struct builder *b, struct err *e)
 	if (b->swept)
 		return 0;
 	/* It lists mounts of the other silod's mount namespace, which went with it. */
-	if (io_remove_tree(AT_FDCWD, run, e) < 0)
-		return -1;
+	remove_left(run);
 	buildah_argv(b, &a, "rm");
 	argv_add(&a, xstrdup("--all"));
 	said = buildah_ask(b, &a, e);
@@ -139,14 +145,6 @@ static int make_dirs(struct build *x, struct err *e)
 		return err_set(e, ERR_SYSTEM, errno, "%s", x->dir);
 	x->context = xasprintf("%s/context", x->dir);
 	return mkdir(x->context, 0755) ? err_set(e, ERR_SYSTEM, errno, "%s", x->context) : 0;
-}
-
-static void remove_dirs(struct build *x)
-{
-	struct err e = { 0 };
-
-	if (io_remove_tree(AT_FDCWD, x->dir, &e) < 0)
-		log_warn("%s: %s", x->dir, e.msg);
 }
 
 /* The copy that is built from: what the context has can be a link, or change. */
@@ -319,7 +317,7 @@ int build_run(struct builder *b, const struct build_options *o, int context, con
 				     ? -1
 				     : 0;
 		if (x.context)
-			remove_dirs(&x);
+			remove_left(x.dir);
 		leave(b);
 	}
 	*exit_code = x.exit_code;

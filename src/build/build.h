@@ -26,7 +26,7 @@ struct builder_options {
 };
 
 /* Removes what interrupted builds left behind. */
-struct builder *builder_open(const struct builder_options *o, struct err *e) must_check;
+struct builder *builder_open(const struct builder_options *o) must_check;
 /* Builds that run end soon, with an error; they must have ended before builder_close(). */
 void builder_stop(struct builder *b);
 void builder_close(struct builder *b);

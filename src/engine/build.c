@@ -66,6 +66,21 @@ static int holder_start(struct engine *g, struct holder *h, const char *mode, st
 	return 0;
 }
 
+void engine_build_sweep(struct engine *g)
+{
+	autojson *filters = json_pack("{s:[s]}", "label", HOLDER_LABEL);
+	struct err e = { 0 };
+	autojson *list = engine_container_list(g, true, 0, false, filters, &e);
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(list, i, c) {
+		struct holder h = { .id = xstrdup(json_str(c, "Id", "")) };
+
+		holder_close(g, &h);
+	}
+}
+
 static bool is_default_network(const char *mode)
 {
 	return !mode || strcmp(mode, "default") == 0 || strcmp(mode, "bridge") == 0;

@@ -13,6 +13,8 @@
  */
 int engine_build(struct engine *g, const struct build_options *o, int context, const struct registry_client *client,
 		 int *exit_code, struct err *e) must_check;
+/* At the start: networks of builds that ended with another silod. */
+void engine_build_sweep(struct engine *g);
 struct builder *engine_builder(struct engine *g);
 
 #endif

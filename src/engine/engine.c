@@ -14,8 +14,10 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "build/build.h"
+#include "engine/build.h"
 #include "engine/create.h"
 #include "engine/health.h"
+#include "engine/limits.h"
 #include "engine/restart.h"
 #include "engine/state.h"
 #include "registry/registry.h"
@@ -94,7 +96,7 @@ static int open_registry(struct engine *g, struct err *e)
 	return g->registry ? 0 : -1;
 }
 
-static int open_builder(struct engine *g, struct err *e)
+static void open_builder(struct engine *g)
 {
 	autofree char *runtime = xasprintf("%s/silo", g->lib_dir);
 	const struct builder_options o = { .root = g->root,
@@ -103,8 +105,7 @@ static int open_builder(struct engine *g, struct err *e)
 					   .images = g->images,
 					   .registry = g->registry };
 
-	g->builder = builder_open(&o, e);
-	return g->builder ? 0 : -1;
+	g->builder = builder_open(&o);
 }
 
 static int open_state(struct engine *g, struct err *e)
@@ -122,8 +123,9 @@ static int open_state(struct engine *g, struct err *e)
 	if (!g->db || record_schema(g->db, e) < 0)
 		return -1;
 	g->images = image_store_open(&images, g->db, e);
-	if (!g->images || open_registry(g, e) < 0 || open_builder(g, e) < 0)
+	if (!g->images || open_registry(g, e) < 0)
 		return -1;
+	open_builder(g);
 	g->volumes = volume_store_open(g->root, g->db, e);
 	return g->volumes ? 0 : -1;
 }
@@ -165,6 +167,10 @@ static struct engine *engine_new(const struct engine_options *o, struct err *e)
 	g->config = json_incref((json_t *)(uintptr_t)o->config);
 	g->events = events_new();
 	g->client_machine = host_is_client_here();
+	if (limits_check_config(g->config, e) < 0) {
+		engine_close(g);
+		return NULL;
+	}
 	if (!o->isolation || !*o->isolation || strcmp(o->isolation, "default") == 0)
 		return g;
 	g->isolation = isolation_choose(o->isolation, NULL, false, e);
@@ -202,6 +208,7 @@ struct engine *engine_open(const struct engine_options *o, struct err *e)
 	}
 	networking_recover(g);
 	make_base(g);
+	engine_build_sweep(g);
 	return g;
 }
 

@@ -132,7 +132,7 @@ class Engine:
         self.environment = dict(os.environ, **(environment or {}))
         # No configuration of the user's CLI may change a test.
         (self.top / "docker").mkdir()
-        self.cli_environment = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}", TERM="xterm",
+        self.cli_environment = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}", TERM="xterm", DOCKER_BUILDKIT="0",
                                     DOCKER_CONFIG=str(self.top / "docker"))
         for name in ("DOCKER_CONTEXT", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY"):
             self.cli_environment.pop(name, None)
