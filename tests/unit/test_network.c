@@ -6,11 +6,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "network/dns_msg.h"
 #include "network/firewall.h"
 #include "network/ipam.h"
+#include "network/relay.h"
 #include "os/ipaddr.h"
 
 static struct ip_net net_of(const char *text)
@@ -210,12 +214,149 @@ static void test_firewall(void **state)
 	assert_false(fw_name_is_valid("0123456789abcdef"));
 }
 
+static void test_firewall_closed(void **state)
+{
+	struct firewall *f = firewall_new("silo-x");
+	struct ip_addr a = addr_of("10.0.0.2"), b = addr_of("10.0.0.3"), six = addr_of("fd00::2");
+	static const unsigned char mac[MAC_BYTES] = { 2, 0x42, 10, 0, 0, 2 };
+	struct fw_endpoint x = { .port = "veth1", .mac = mac, .addresses = { &a, &six }, .closed = true };
+	struct fw_link l = { .from = &a, .to = &b, .proto = "udp", .port = 53 };
+	struct str out;
+
+	str_init(&out, FIREWALL_TEXT_MAX);
+	fw_endpoint(f, &out, FW_ADD, &x);
+	assert_non_null(strstr(out.s, "add element bridge silo-x closed { \"veth1\" }"));
+	assert_non_null(strstr(out.s, "targets6 { \"veth1\" . 0xfd000000000000000000000000000002 }"));
+	str_fini(&out);
+	str_init(&out, FIREWALL_TEXT_MAX);
+	fw_link(f, &out, FW_DELETE, &l);
+	assert_string_equal(out.s, "delete element inet silo-x links4 { 10.0.0.2 . 10.0.0.3 . 17 . 53 }\n"
+				   "delete element bridge silo-x links4 { 10.0.0.2 . 10.0.0.3 . 17 . 53 }\n");
+	str_fini(&out);
+	firewall_free(f);
+}
+
+/* A socket on 127.0.0.1, and its port. */
+static int local_socket(int type, unsigned short *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, type, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+static int local_client(int type, unsigned short port)
+{
+	struct sockaddr_in a = { AF_INET, htons(port), { htonl(INADDR_LOOPBACK) }, { 0 } };
+	int fd = socket(AF_INET, type, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void expect_text(int fd, const char *text)
+{
+	char got[16] = "";
+
+	assert_int_equal(recv(fd, got, sizeof(got) - 1, 0), strlen(text));
+	assert_string_equal(got, text);
+}
+
+static void test_relay_stream(void **state)
+{
+	struct relay_target t = { .key = "c1", .to = { AF_INET, { 127, 0, 0, 1 } } };
+	struct err e;
+	struct relay *r = relay_new(&e);
+	unsigned short front;
+	int door = local_socket(SOCK_STREAM, &front), server = local_socket(SOCK_STREAM, &t.port), client, peer;
+
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(relay_add(r, door, &t, &e), 0);
+	client = local_client(SOCK_STREAM, front);
+	peer = accept(server, NULL, NULL);
+	assert_int_equal(send(client, "hello", 5, 0), 5);
+	expect_text(peer, "hello");
+	/* Half closed: the answer still comes. */
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	expect_text(peer, "");
+	assert_int_equal(send(peer, "bye", 3, 0), 3);
+	expect_text(client, "bye");
+	close(peer);
+	expect_text(client, "");
+	close(client);
+	/* Forgetting ends what is under way. */
+	client = local_client(SOCK_STREAM, front);
+	peer = accept(server, NULL, NULL);
+	relay_forget(r, "c1");
+	expect_text(client, "");
+	close(client);
+	close(peer);
+	close(server);
+	close(door);
+	relay_free(r);
+}
+
+static void test_relay_refused(void **state)
+{
+	struct relay_target t = { .key = "c1", .to = { AF_INET, { 127, 0, 0, 1 } } };
+	struct err e;
+	struct relay *r = relay_new(&e);
+	unsigned short front;
+	int door = local_socket(SOCK_STREAM, &front), nobody = local_socket(SOCK_STREAM, &t.port), client;
+	char byte;
+
+	assert_int_equal(relay_add(r, door, &t, &e), 0);
+	client = local_client(SOCK_STREAM, front);
+	assert_true(recv(client, &byte, 1, 0) <= 0);
+	close(client);
+	close(nobody);
+	close(door);
+	relay_free(r);
+}
+
+static void test_relay_datagrams(void **state)
+{
+	struct relay_target t = { .key = "c1", .udp = true, .to = { AF_INET, { 127, 0, 0, 1 } } };
+	struct err e;
+	struct relay *r = relay_new(&e);
+	struct sockaddr_in from;
+	socklen_t n = sizeof(from);
+	unsigned short front;
+	int door = local_socket(SOCK_DGRAM, &front), server = local_socket(SOCK_DGRAM, &t.port), client;
+	char got[16];
+
+	assert_int_equal(relay_add(r, door, &t, &e), 0);
+	client = local_client(SOCK_DGRAM, front);
+	assert_int_equal(send(client, "ping", 4, 0), 4);
+	assert_int_equal(recvfrom(server, got, sizeof(got), 0, (struct sockaddr *)&from, &n), 4);
+	assert_int_equal(sendto(server, "pong", 4, 0, (struct sockaddr *)&from, n), 4);
+	expect_text(client, "pong");
+	close(client);
+	close(server);
+	close(door);
+	relay_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),	       cmocka_unit_test(test_nets),	  cmocka_unit_test(test_mac),
-		cmocka_unit_test(test_ipam_address),   cmocka_unit_test(test_ipam_network), cmocka_unit_test(test_dns_parse),
-		cmocka_unit_test(test_dns_format),     cmocka_unit_test(test_dns_reverse),  cmocka_unit_test(test_firewall),
+		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_ipam_address),
+		cmocka_unit_test(test_ipam_network),
+		cmocka_unit_test(test_dns_parse),
+		cmocka_unit_test(test_dns_format),
+		cmocka_unit_test(test_dns_reverse),
+		cmocka_unit_test(test_firewall),
+		cmocka_unit_test(test_firewall_closed),
+		cmocka_unit_test(test_relay_stream),
+		cmocka_unit_test(test_relay_refused),
+		cmocka_unit_test(test_relay_datagrams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What networks cost, beside dockerd where it is installed and beside a bare QEMU. Called by script/bench.
+
+Each engine is the only one in a network namespace, with a wire to another namespace: the outside. tests/net_probe.c is the
+server in the container, and the client: outside, for published ports, or in another container. Rounds are interleaved;
+quoted are medians, and ratios in bench/net.md, since only those mean something on another machine.
+"""
+import argparse
+import gzip
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "tests/flow"))
+
+from engine import BUILD, DOCKER, Engine, in_namespace, new_namespace, until  # noqa: E402
+from images import busybox_entries, directory, entry, layer  # noqa: E402
+
+GATEWAY = "172.30.0.1"
+PROBE, PORT, IMAGE = BUILD / "tests/net-probe", "7", "bench/net-probe"
+HOST, OUTSIDE = "10.99.0.1", "10.99.0.2"
+SAME, DIRECT = "bare QEMU", "bare QEMU, no hub"
+# What the network card is plugged into: a hub, as in Silo's machines, whose tap comes later; or the tap itself.
+BARE = {SAME: ("bare0", "172.30.250.2", "9003", ["-netdev", "hubport,id=n,hubid=0", "-netdev", "tap,id=t,{tap}", "-netdev",
+                                                 "hubport,id=h,hubid=0,netdev=t"]),
+        DIRECT: ("bare1", "172.30.250.3", "9004", ["-netdev", "tap,id=n,{tap}"])}
+MODULES = ("virtio_mmio", "virtio_net")
+pause = threading.Event()
+
+
+class Place:
+    """A network namespace with a wire to the outside."""
+
+    def __init__(self, namespace):
+        self.namespace, self.outside = namespace, new_namespace()
+        self.run("ip", "link", "set", "lo", "up")
+        subprocess.run([*self.enter(), "ip", "link", "add", "up0", "type", "veth", "peer", "name", "out0", "netns",
+                        f"/proc/self/fd/{self.outside}"], pass_fds=[self.namespace, self.outside], check=True)
+        for where, device, address in ((self.namespace, "up0", HOST), (self.outside, "out0", OUTSIDE)):
+            self.run("ip", "addr", "add", f"{address}/24", "dev", device, where=where)
+            self.run("ip", "link", "set", device, "up", where=where)
+
+    def enter(self, where=None):
+        return ["nsenter", f"--net=/proc/self/fd/{self.namespace if where is None else where}", "--"]
+
+    def run(self, *command, where=None):
+        done = subprocess.run([*self.enter(where), *map(str, command)], pass_fds=[self.namespace if where is None else where],
+                              capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stderr[-300:]}")
+        return done.stdout.strip()
+
+    def close(self):
+        os.close(self.outside)
+
+
+class Dockerd(Place):
+    """A private dockerd with its bridge and its rules in a namespace of its own."""
+
+    def __init__(self, top):
+        super().__init__(new_namespace())
+        self.top, self.log = top, open(top / "dockerd.log", "wb")
+        self.environment = dict(os.environ, DOCKER_HOST=f"unix://{top}/dockerd.sock")
+        # What it makes in its namespace goes with it.
+        self.process = subprocess.Popen(
+            [*self.enter(), "dockerd", "--data-root", top / "dockerd", "--exec-root", top / "dockerd-run", "-H",
+             f"unix://{top}/dockerd.sock", "--pidfile", top / "dockerd.pid"], stdout=self.log, stderr=self.log,
+            pass_fds=[self.namespace])
+        until("dockerd answers", lambda: self.process.poll() is not None or subprocess.run(
+            [DOCKER, "version"], env=self.environment, capture_output=True, check=False).returncode == 0, 60)
+        self.works = self.process.poll() is None
+
+    def docker(self, *args, stdin=None):
+        done = subprocess.run([DOCKER, *args], env=self.environment, input=stdin, capture_output=True, timeout=300, check=False)
+        if done.returncode:
+            raise RuntimeError(f"docker {args}: {done.stderr.decode()[-300:]}")
+        return done.stdout.decode().strip()
+
+    def stop(self):
+        if self.process.poll() is None:
+            ids = self.docker("ps", "-aq").split()
+            if ids:
+                self.docker("rm", "-f", *ids)
+            self.process.terminate()
+            self.process.wait(60)
+        self.close()
+        os.close(self.namespace)
+
+
+class BareVM:
+    """QEMU as Silo starts it, with the same kernel and network card, and with nothing of Silo in it."""
+
+    def __init__(self, place, vm_dir, bridge, top, kind):
+        self.device, self.address, self.port, wires = BARE[kind]
+        tap = f"ifname={self.device},script=no,downscript=no,vhost=off"
+        info = json.loads(next(vm_dir.glob("template-*/template.json")).read_text())
+        initrd = top / f"{self.device}.cpio.gz"
+        initrd.write_bytes(gzip.compress(self.initramfs(Path(info["kernel_path"])), 1))
+        place.run("ip", "tuntap", "add", self.device, "mode", "tap")
+        place.run("ip", "link", "set", self.device, "master", bridge, "up")
+        self.process = subprocess.Popen(
+            [*place.enter(), "qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", info["accelerator"], "-cpu",
+             info["cpu"], "-m", str(info["memory_mib"]), "-smp", str(info["cpus"]), "-nodefaults", "-no-user-config", "-display",
+             "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=false", "-kernel", info["kernel_path"], "-initrd", initrd,
+             "-append", info["append"], *(w.format(tap=tap) for w in wires), "-device", "virtio-net-device,netdev=n", "-serial",
+             f"file:{top}/{self.device}.log"], pass_fds=[place.namespace], stdin=subprocess.DEVNULL)
+
+    @staticmethod
+    def modules(kernel):
+        """Paths in the order in which they are loaded."""
+        base = kernel.parents[1] / "lib/modules" / kernel.name.removeprefix("vmlinuz-")
+        needs = {}
+        for line in (base / "modules.dep").read_text().splitlines():
+            path, _, rest = line.partition(":")
+            needs[Path(path).name.split(".")[0].replace("-", "_")] = [base / p for p in [*reversed(rest.split()), path]]
+        found = []
+        for name in MODULES:
+            found += [p for p in needs.get(name, []) if p not in found]
+        return found
+
+    def initramfs(self, kernel):
+        modules = self.modules(kernel)
+        script = "#!/bin/busybox sh\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n"
+        script += "".join(f"busybox insmod /{m.name}\n" for m in modules)
+        script += (f"busybox ip link set lo up\nbusybox ip addr add {self.address}/16 dev eth0\nbusybox ip link set eth0 up\n"
+                   f"busybox ip route add default via {GATEWAY}\nexec /net-probe serve {PORT}\n")
+        files = [("bin/busybox", Path("/bin/busybox").read_bytes()), ("net-probe", PROBE.read_bytes()), ("init", script.encode())]
+        files += [(m.name, m.read_bytes()) for m in modules]
+        entries = [directory(d) for d in ("bin", "proc", "sys", "dev")] + [entry(n, data=d) for n, d in files]
+        out = b""
+        for number, (item, data) in enumerate([*entries, (None, b"")], 1):  # cpio, "newc": Documentation of the kernel
+            name = (item.name if item else "TRAILER!!!").encode() + b"\0"
+            mode = 0o40755 if item and item.isdir() else 0o100755
+            fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+            head = b"070701" + b"".join(b"%08x" % f for f in fields) + name
+            out += head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
+        return out
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def client(place, where, options):
+    """The three figures of a path: where(arguments of the probe) -> what it said."""
+    return {"MB/s": float(where("send", str(options.seconds))), "round trip": float(where("round", str(options.count))),
+            "connection": float(where("connect", str(max(20, options.count // 10))))}
+
+
+def outside_client(place, target, port):
+    return lambda what, n: place.run(PROBE, what, target, port, n, where=place.outside)
+
+
+def host_client(place, target, port):
+    return lambda what, n: place.run(PROBE, what, target, port, n)
+
+
+def container_client(docker, name, target):
+    def run(what, n):
+        out = docker("exec", name, "net-probe", what, target, PORT, n)
+        return out if isinstance(out, str) else out.line
+
+    return run
+
+
+def silo_paths(engine, place, machines):
+    image = layer([*busybox_entries(), entry("bin/net-probe", data=PROBE.read_bytes())])
+    engine.docker("import", "-", IMAGE, stdin=image)
+    engine.docker("run", "-d", "--name", "client", "--isolation=process", IMAGE, "sleep", "100000")
+    paths = {}
+    for mode, port in (("process", "9001"), ("hyperv", "9002")):
+        engine.docker("run", "-d", "--name", mode, f"--isolation={mode}", "-p", f"{port}:{PORT}", IMAGE, "net-probe", "serve", PORT)
+        address = engine.inspect(mode)["NetworkSettings"]["IPAddress"]
+        paths["published port", f"silo {mode}"] = outside_client(place, HOST, port)
+        paths["localhost", f"silo {mode}"] = host_client(place, "127.0.0.1", port)
+        paths["container to container", f"silo {mode}"] = container_client(engine.docker, "client", address)
+    for kind, machine in machines.items():
+        place.run("nft", "add table ip bare; add chain ip bare c { type nat hook prerouting priority dstnat; }; "
+                  f"add rule ip bare c tcp dport {machine.port} dnat to {machine.address}:{PORT}")
+        paths["published port", kind] = outside_client(place, HOST, machine.port)
+        paths["container to container", kind] = container_client(engine.docker, "client", machine.address)
+    return paths
+
+
+def docker_paths(dockerd):
+    image = layer([*busybox_entries(), entry("bin/net-probe", data=PROBE.read_bytes())])
+    dockerd.docker("import", "-", IMAGE, stdin=image)
+    dockerd.docker("run", "-d", "--name", "client", IMAGE, "/bin/sleep", "100000")
+    dockerd.docker("run", "-d", "--name", "server", "-p", f"9001:{PORT}", IMAGE, "/bin/net-probe", "serve", PORT)
+    address = dockerd.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "server")
+    return {("published port", "dockerd"): outside_client(dockerd, HOST, "9001"),
+            ("localhost", "dockerd"): host_client(dockerd, "127.0.0.1", "9001"),
+            ("container to container", "dockerd"): container_client(dockerd.docker, "client", address)}
+
+
+def wait_for(paths):
+    for (path, who), ask in paths.items():
+        def answers(ask=ask):
+            try:
+                return ask("round", "1")
+            except (RuntimeError, AssertionError):
+                return None
+
+        until(f"{path} of {who} answers", answers, 120)
+
+
+def measure(paths, options):
+    found = {key: {} for key in paths}
+    order = list(paths)
+    for i in range(options.rounds):
+        for k in range(len(order)):
+            key = order[(i + k) % len(order)]
+            pause.wait(0.1)
+            for figure, value in client(None, paths[key], options).items():
+                found[key].setdefault(figure, []).append(value)
+    return {key: {figure: statistics.median(values) for figure, values in figures.items()} for key, figures in found.items()}
+
+
+def grow(engine, count):
+    """Milliseconds that create and start take, by the number of containers that run already; each publishes a port."""
+    times, ids = [], []
+    for i in range(count):
+        body = {"Image": "silo/base", "Cmd": ["sleep", "100000"], "HostConfig": {
+            "Isolation": "process", "PortBindings": {"80/tcp": [{"HostPort": str(20000 + i)}]}}}
+        start = time.perf_counter()
+        answer = engine.http("POST", f"/containers/create?name=grow{i}", body)
+        assert answer[0] == 201, answer
+        ids.append(answer[2]["Id"])
+        answer = engine.http("POST", f"/containers/{ids[-1]}/start")
+        assert answer[0] == 204, answer
+        times.append((time.perf_counter() - start) * 1000)
+        pause.wait(0.02)
+    return times
+
+
+def ratio(figures, path, who, against, figure):
+    """Above 1 is better than the other one."""
+    mine, other = figures.get((path, who)), figures.get((path, against))
+    if not mine or not other:
+        return None
+    return mine[figure] / other[figure] if figure == "MB/s" else other[figure] / mine[figure]
+
+
+def report(figures, times, options):
+    lines = ["# What networks cost", "",
+             f"`script/bench net`: medians of {options.rounds} interleaved rounds, {os.cpu_count()} CPUs. Throughput of one TCP "
+             "connection into the container; round trip of one byte; connecting, one round trip and closing. Published port: from "
+             "another machine. Container to container: the client is a container with process isolation, or of dockerd's. The bare "
+             "QEMU has the same devices as Silo's machines; the one without a hub shows what it costs that their network card is "
+             "plugged in while they run: a hub knows no segmentation offload.", "",
+             "| path | | MB/s | round trip us | connection us |", "|---|---|---|---|---|"]
+    for (path, who), f in sorted(figures.items()):
+        lines.append(f"| {path} | {who} | {f['MB/s']:.0f} | {f['round trip']:.0f} | {f['connection']:.0f} |")
+    lines += ["", "Ratios: above 1 is better than the other one.", "",
+              "| path | | MB/s | round trip | connection |", "|---|---|---|---|---|"]
+    goals = []
+    for who, against, least in (("silo process", "dockerd", 0.95), ("silo hyperv", SAME, 0.9), ("silo hyperv", DIRECT, None)):
+        for path in ("published port", "localhost", "container to container"):
+            row = {f: ratio(figures, path, who, against, f) for f in ("MB/s", "round trip", "connection")}
+            if None in row.values():
+                continue
+            lines.append(f"| {path} | {who} / {against} | " + " | ".join(f"{v:.2f}" for v in row.values()) + " |")
+            goals += [(f"{who}, {path}, {f}: at least {least} of {against}", v >= least) for f, v in row.items() if least]
+    if times:
+        n = min(20, len(times) // 4)
+        first, last = statistics.median(times[:n]), statistics.median(times[-n:])
+        lines += ["", "| create and start a container that publishes a port, process | ms |", "|---|---|",
+                  f"| the first {n} | {first:.1f} |", f"| the last {n} of {len(times)} | {last:.1f} |", f"| ratio | {last / first:.2f} |"]
+        goals.append((f"the {len(times)}th container with a port costs at most twice the first", last <= 2 * first))
+    lines += ["", "| goal | |", "|---|---|"] + [f"| {text} | {'reached' if reached else 'missed'} |" for text, reached in goals]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement of throughput")
+    parser.add_argument("--count", type=int, default=500, help="round trips of each measurement")
+    parser.add_argument("--containers", type=int, default=500, help="how many are started to see what one more costs")
+    parser.add_argument("--output", default=str(TOP / "bench/net.md"))
+    options = parser.parse_args()
+    top = Path(tempfile.mkdtemp(prefix="silo-bench-"))
+    vm_dir = Path(os.environ.get("SILO_VM_DIR", BUILD / "vm"))
+    vm_dir.mkdir(parents=True, exist_ok=True)
+    config = top / "daemon.json"
+    config.write_text(json.dumps({"bip": f"{GATEWAY}/16", "vm-standby": False}), encoding="utf-8")
+    engine = Engine(vm_dir, "--config-file", config)
+    place, dockerd, machines, times = Place(engine.namespace), None, {}, []
+    try:
+        engine.start()
+        engine.docker("run", "--rm", "--isolation=hyperv", "silo/base", "true")  # makes the template
+        engine.docker("run", "-d", "--name", "first", "silo/base", "sleep", "100000")  # and the bridge
+        bridge = engine.http("GET", "/networks/bridge")[2]["Options"]["com.docker.network.bridge.name"]
+        for kind in BARE:
+            machines[kind] = BareVM(place, vm_dir, bridge, top, kind)
+        paths = silo_paths(engine, place, machines)
+        if shutil.which("dockerd"):
+            dockerd = Dockerd(top)
+            if dockerd.works:
+                paths |= docker_paths(dockerd)
+            else:
+                print(f"dockerd is installed but doesn't start here:\n{(top / 'dockerd.log').read_text()[-800:]}", file=sys.stderr)
+        wait_for(paths)
+        figures = measure(paths, options)
+        for machine in machines.values():
+            machine.stop()
+        engine.remove_containers()
+        if options.containers:
+            times = grow(engine, options.containers)
+    finally:
+        for machine in machines.values():
+            machine.stop()
+        if dockerd:
+            dockerd.stop()
+        engine.remove_containers()
+        engine.stop()
+        place.close()
+        engine.remove()
+        subprocess.run(["umount", "-q", top / "dockerd"], check=False)
+        shutil.rmtree(top, ignore_errors=True)
+    text = report(figures, times, options)
+    aside = options.output + ".tmp"
+    Path(aside).write_text(text, encoding="utf-8")
+    os.replace(aside, options.output)
+    print(text)
+
+
+main()
