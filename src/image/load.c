@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "image/reference.h"
 
 #define COMMIT_TRIES 3
+#define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define INDEX_DEPTH 3 /* index.json -> index of platforms -> manifest */
 
 int load_open_part(struct load *l, const struct part *p, struct err *e)
@@ -110,9 +112,11 @@ static void tell_renamed(struct load *l, const struct image_new *n, const json_t
 	}
 }
 
-static int load_image(struct load *l, const struct source_image *src, struct err *e)
+/* manifest, media_type: exact bytes and type, or NULL: the archive's form has none. */
+static int load_image(struct load *l, const struct source_image *src, const char *manifest, const char *media_type,
+		      struct err *e)
 {
-	autoimage n = { 0 };
+	autoimage n = { .manifest = manifest, .manifest_type = media_type };
 	size_t bytes = 0;
 	char *text = load_text(l, &src->config, &bytes, e);
 	int rc = -1;
@@ -146,7 +150,7 @@ static int load_docker(struct load *l, const json_t *manifest, struct err *e)
 			       MANIFEST_IMAGES_MAX);
 	json_array_foreach(manifest, i, element) {
 		struct source_image src;
-		int rc = manifest_docker(element, &src, e) || load_image(l, &src, e);
+		int rc = manifest_docker(element, &src, e) || load_image(l, &src, NULL, NULL, e);
 
 		source_image_fini(&src);
 		if (rc)
@@ -155,14 +159,15 @@ static int load_docker(struct load *l, const json_t *manifest, struct err *e)
 	return 0;
 }
 
-static int load_manifest(struct load *l, const json_t *document, char *name, struct err *e)
+static int load_manifest(struct load *l, const char *text, const json_t *document, const char *media_type, char *name,
+			 struct err *e)
 {
 	struct source_image src;
 	int rc = manifest_oci(document, &src, e);
 
 	if (!rc && name)
 		json_array_append_new(src.names, json_string(name));
-	rc = rc || load_image(l, &src, e);
+	rc = rc || load_image(l, &src, text, json_str(document, "mediaType", media_type), e);
 	source_image_fini(&src);
 	return rc ? -1 : 0;
 }
@@ -171,15 +176,20 @@ static int load_manifest(struct load *l, const json_t *document, char *name, str
 static int load_descriptor(struct load *l, const json_t *descriptor, struct err *e)
 {
 	autofree char *name = manifest_name(descriptor);
+	autofree char *text = NULL;
 	autojson *document = NULL;
 
 	for (int depth = 0; depth < INDEX_DEPTH; depth++) {
 		bool index = manifest_is_index(descriptor);
+		autofree char *type = xstrdup(json_str(descriptor, "mediaType", OCI_MANIFEST));
 		struct part p;
+		size_t n;
 
 		if (manifest_descriptor(descriptor, &p, e))
 			return part_fini(&p), -1;
-		json_t *next = load_json(l, &p, e);
+		free(text);
+		text = load_text(l, &p, &n, e);
+		json_t *next = text ? json_parse(text, n, p.path, e) : NULL;
 
 		part_fini(&p);
 		json_decref(document);
@@ -187,7 +197,7 @@ static int load_descriptor(struct load *l, const json_t *descriptor, struct err 
 		if (!document)
 			return -1;
 		if (!index && !manifest_is_index(document))
-			return load_manifest(l, document, name, e);
+			return load_manifest(l, text, document, type, name, e);
 		descriptor = manifest_pick(document, architecture_name());
 		if (!descriptor)
 			return err_set(e, ERR_NOT_FOUND, 0, "no image for linux/%s in the archive",
