@@ -322,6 +322,64 @@ int mounts_activate(struct engine *g, struct container *c, struct err *e)
 	return 0;
 }
 
+/* The mount namespace of a process's parent. */
+static int open_ns_of_parent(pid_t pid, struct err *e)
+{
+	autofree char *status = xasprintf("/proc/%d/status", (int)pid);
+	autostr text;
+
+	str_init(&text, 64 * KIB);
+	if (io_read_file(AT_FDCWD, status, &text, e) < 0)
+		return -1;
+	const char *line = strstr(text.s, "\nPPid:");
+	autofree char *path = xasprintf("/proc/%d/ns/mnt", line ? atoi(line + strlen("\nPPid:")) : 0);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_set(e, ERR_SYSTEM, errno, "%s", path) : fd;
+}
+
+void mounts_adopt(struct engine *g, struct container *c, pid_t parent_of)
+{
+	autojson *host = record_host(c);
+	struct err e = { 0 };
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(points_of(host), i, p) {
+		const char *name = json_str(p, "Name", "");
+
+		if (!is_type(p, "volume"))
+			continue;
+		autoclose int ns = open_ns_of_parent(parent_of, &e);
+
+		if ((ns < 0 || volume_adopt(g->volumes, name, ns, &e) < 0) && e.kind != ERR_NOT_FOUND)
+			log_warn("volume %s of container %.12s: %s", name, c->id, e.msg);
+	}
+}
+
+void mounts_event(struct engine *g, struct container *c, const char *action)
+{
+	autojson *host = record_host(c);
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(points_of(host), i, p) {
+		if (!is_type(p, "volume"))
+			continue;
+		autojson *attributes =
+			json_pack("{s:s, s:s}", "container", c->id, "driver", json_str(p, "Driver", "local"));
+
+		if (strcmp(action, "mount") == 0) {
+			bool rw = json_bool(p, "RW", true);
+
+			json_object_set_new(attributes, "destination", json_string(json_str(p, "Destination", "")));
+			json_object_set_new(attributes, "read/write", json_string(rw ? "true" : "false"));
+			json_object_set_new(attributes, "propagation", json_string(json_str(p, "Propagation", "")));
+		}
+		engine_event(g, "volume", action, json_str(p, "Name", ""), attributes);
+	}
+}
+
 bool mounts_share_files(struct container *c)
 {
 	autojson *host = record_host(c);

@@ -35,6 +35,11 @@ int mounts_prepare(struct engine *g, struct container *c, struct err *e) must_ch
 int mounts_activate(struct engine *g, struct container *c, struct err *e) must_check;
 /* Does it mount anything of the host: binds, volumes? */
 bool mounts_share_files(struct container *c);
+/* A daemon that has been restarted takes over the volumes that the monitor of a running container still has mounted.
+ * parent_of: a child of that monitor. */
+void mounts_adopt(struct engine *g, struct container *c, pid_t parent_of);
+/* The events "mount" and "unmount" of its volumes. */
+void mounts_event(struct engine *g, struct container *c, const char *action);
 /* After each end, and after the removal: nobody else uses them? then they are unmounted. */
 void mounts_release(struct engine *g, struct container *c);
 /* `docker rm -v` and --rm: the container's anonymous volumes go with it. It has left the table. */

@@ -15,6 +15,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/health.h"
+#include "engine/mount_points.h"
 #include "engine/restart.h"
 #include "engine/state.h"
 #include "monitor/client.h"
@@ -77,6 +78,7 @@ static void recover_one(struct engine *g, struct container *c)
 			log_warn("container %.12s: %s", c->id, e.msg);
 	} else if (sock >= 0) {
 		take_state(g, c, state);
+		mounts_adopt(g, c, c->sandbox_pid ? c->sandbox_pid : c->pid);
 		health_watch(g, c, false);
 	}
 	if (sock >= 0 && watcher_add(g->watcher, c, sock, -1, &e) < 0)

@@ -317,6 +317,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 	}
 	if (rc == 0) {
 		net_started(g, c);
+		mounts_event(g, c, "mount");
 		set_running(&r);
 		container_event(g, c, "start", NULL);
 		if (g->standby && strcmp(c->isolation, "hyperv") == 0 && !getenv("SILO_VM_COLD"))

@@ -148,6 +148,7 @@ void settle_exit(struct engine *g, struct container *c, const json_t *record)
 	pthread_mutex_unlock(&c->lock);
 	if (!was_running)
 		return;
+	mounts_event(g, c, "unmount");
 	mounts_release(g, c);
 	remove_automatically(g, c);
 }

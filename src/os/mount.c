@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -237,6 +238,41 @@ int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
 	if (setns(own, CLONE_NEWNS))
 		return err_set(e, ERR_SYSTEM, errno, "return to the mount namespace");
 	return mount >= 0 ? take_fd(&mount) : err_set(e, ERR_SYSTEM, sys, "share %s of the other container", path);
+}
+
+struct visit {
+	int mount_ns;
+	const char *path;
+	int mount; /* result */
+	struct err *e;
+};
+
+static void *visit_thread(void *arg)
+{
+	struct visit *v = arg;
+	struct statx st;
+
+	if (unshare(CLONE_FS) || setns(v->mount_ns, CLONE_NEWNS))
+		err_set(v->e, ERR_SYSTEM, errno, "join a mount namespace");
+	else if (statx(AT_FDCWD, v->path, AT_SYMLINK_NOFOLLOW, 0, &st))
+		err_set(v->e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, errno, "%s", v->path);
+	else if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		err_set(v->e, ERR_NOT_FOUND, 0, "%s: nothing is mounted there", v->path);
+	else
+		v->mount = mount_clone(AT_FDCWD, v->path, true, v->e);
+	return NULL;
+}
+
+int mount_clone_in(int mount_ns, const char *path, struct err *e)
+{
+	struct visit v = { .mount_ns = mount_ns, .path = path, .mount = -1, .e = e };
+	pthread_t thread;
+	int rc = pthread_create(&thread, NULL, visit_thread, &v);
+
+	if (rc)
+		return err_set(e, ERR_SYSTEM, rc, "start a thread");
+	pthread_join(thread, NULL);
+	return v.mount;
 }
 
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e)

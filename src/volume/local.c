@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "volume/local.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -58,8 +61,26 @@ int volume_check_options(const json_t *options, struct err *e)
 	return 0;
 }
 
+/* "addr=HOST": the kernel's network file systems take numbers only. */
+static int add_address(const char *host, struct str *data, struct err *e)
+{
+	struct addrinfo *found = NULL;
+	char text[INET6_ADDRSTRLEN];
+	int rc = getaddrinfo(host, NULL, NULL, &found);
+
+	if (rc == 0)
+		rc = getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+	if (found)
+		freeaddrinfo(found);
+	if (rc)
+		return err_set(e, ERR_INVALID, 0, "error resolving passed in network volume address: %s: %s", host,
+			       gai_strerror(rc));
+	str_printf(data, "%saddr=%s", data->len ? "," : "", text);
+	return 0;
+}
+
 /* Words that are flags go into *flags, the rest is the file system's. */
-static void sort_options(const char *o, unsigned long *flags, struct str *data)
+static int sort_options(const char *o, unsigned long *flags, struct str *data, struct err *e)
 {
 	autofree char *copy = xstrdup(o);
 	char *rest = copy, *word;
@@ -71,9 +92,12 @@ static void sort_options(const char *o, unsigned long *flags, struct str *data)
 			;
 		if (i < array_len(flag_words))
 			*flags = (*flags | flag_words[i].set) & ~flag_words[i].clear;
-		else if (*word)
+		else if (str_starts(word, "addr=") && add_address(word + strlen("addr="), data, e) < 0)
+			return -1;
+		else if (*word && !str_starts(word, "addr="))
 			str_printf(data, "%s%s", data->len ? "," : "", word);
 	}
+	return 0;
 }
 
 int local_mount(const json_t *options, const char *path, struct err *e)
@@ -83,12 +107,19 @@ int local_mount(const json_t *options, const char *path, struct err *e)
 	autostr data;
 
 	str_init(&data, 4000);
-	sort_options(json_str(options, "o", ""), &flags, &data);
+	if (sort_options(json_str(options, "o", ""), &flags, &data, e) < 0)
+		return -1;
 	if (data.full)
 		return err_set(e, ERR_LIMIT, 0, "failed to mount local volume: options are too long");
-	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0)
-		return err_set(e, ERR_SYSTEM, errno, "failed to mount local volume: mount %s:%s, flags: 0x%lx%s%s",
-			       device, path, flags, data.len ? ", data: " : "", data.s ? data.s : "");
+	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0) {
+		int sys = errno;
+		char shown[32] = "";
+
+		if (flags)
+			snprintf(shown, sizeof(shown), ", flags: 0x%lx", flags);
+		return err_set(e, ERR_SYSTEM, sys, "failed to mount local volume: mount %s:%s%s%s%s", device, path,
+			       shown, data.len ? ", data: " : "", data.s ? data.s : "");
+	}
 	/* A bind takes attributes in a second call only. */
 	if (flags & MS_BIND && flags & ~(unsigned long)(MS_BIND | MS_REC) &&
 	    mount(NULL, path, NULL, flags | MS_REMOUNT, NULL) < 0) {

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "os/mount.h"
 #include "volume/local.h"
 
 #define SIZE_DEPTH_MAX 512
@@ -129,16 +130,8 @@ struct volume_store *volume_store_open(const char *root, struct db *db, struct e
 
 void volume_store_close(struct volume_store *s)
 {
-	const char *name;
-	json_t *value;
-
 	if (!s)
 		return;
-	json_object_foreach(s->mounted, name, value) {
-		autofree char *path = volume_path(s, name);
-
-		umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-	}
 	json_decref(s->mounted);
 	pthread_mutex_destroy(&s->lock);
 	free(s->dir);
@@ -316,6 +309,35 @@ int volume_mount(struct volume_store *s, const char *name, struct err *e)
 			json_object_set_new(s->mounted, name, json_true());
 		else
 			err_prefix(e, "error while mounting volume '%s'", path);
+	}
+	volume_unlock(s);
+	return rc;
+}
+
+static int adopt(const char *path, int mount_ns, struct err *e)
+{
+	autoclose int mount = mount_clone_in(mount_ns, path, e);
+	autoclose int target = mount < 0 ? -1 : open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (mount >= 0 && target < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	return mount < 0 ? -1 : mount_attach(mount, target, e);
+}
+
+int volume_adopt(struct volume_store *s, const char *name, int mount_ns, struct err *e)
+{
+	autofree char *path = volume_path(s, name);
+	autojson *v = NULL;
+	int rc = 0;
+
+	volume_lock(s);
+	v = volume_get(s, name, e);
+	if (!v)
+		rc = -1;
+	else if (json_object_size(json_object_get(v, "Options")) && !json_object_get(s->mounted, name)) {
+		rc = adopt(path, mount_ns, e);
+		if (rc == 0)
+			json_object_set_new(s->mounted, name, json_true());
 	}
 	volume_unlock(s);
 	return rc;

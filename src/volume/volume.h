@@ -19,7 +19,8 @@ struct volume_store;
 
 /* root and db are borrowed, db for the life of the store. Sweeps what a crash has left. */
 struct volume_store *volume_store_open(const char *root, struct db *db, struct err *e) must_check;
-void volume_store_close(struct volume_store *s); /* NULL allowed; takes mounts of options off */
+/* NULL allowed. Mounts of options stay: what still runs has them, and the mount namespace goes with its last process. */
+void volume_store_close(struct volume_store *s);
 
 /* Docker's rule and text for a volume's name. Pure. */
 int volume_check_name(const char *name, struct err *e) must_check;
@@ -54,6 +55,9 @@ int volume_remove(struct volume_store *s, const char *name, struct err *e) must_
 char *volume_path(const struct volume_store *s, const char *name);
 /* Before it is used: what its options ask for is mounted at its path, once. */
 int volume_mount(struct volume_store *s, const char *name, struct err *e) must_check;
+/* After a restart: what a process in another mount namespace has mounted there is mounted here as well, so that all users
+ * of the volume go on having the same files. Nothing is done without options, or when it is mounted already. */
+int volume_adopt(struct volume_store *s, const char *name, int mount_ns, struct err *e) must_check;
 /* Nobody uses it any more: take that off again. */
 void volume_unmount(struct volume_store *s, const char *name);
 

@@ -269,3 +269,99 @@ def test_volumes_survive_a_killed_engine(own_engine):
     assert engine.docker("volume", "ls", "-q").line == "kept"
     assert engine.docker("run", "--rm", "--isolation=process", "-v", "kept:/v", BASE, "cat", "/v/x").out == "x\n"
     until("what has no record is swept", lambda: not (engine.root / "volumes/half-made").exists())
+
+
+def volume_events(engine, name, seen):
+    return [e for e in engine.watch.events[seen:] if e["Type"] == "volume" and e["Actor"]["ID"] == name]
+
+
+def test_events(engine, run, mode, name, volume):
+    seen = len(engine.watch.events)
+    identity = run("-d", "--name", name, "--network", "none", "-v", f"{volume}:/v:ro", BASE, "true").line
+    engine.docker("wait", name)
+    engine.docker("rm", name)
+    engine.docker("volume", "rm", volume)
+    events = until("it is destroyed", lambda: (volume_events(engine, volume, seen) or [{}])[-1].get("Action") == "destroy"
+                   and volume_events(engine, volume, seen))
+    assert [e["Action"] for e in events] == ["create", "mount", "unmount", "destroy"]
+    assert events[1]["Actor"]["Attributes"] == {"container": identity, "destination": "/v", "driver": "local",
+                                                "propagation": "", "read/write": "false"}
+    assert events[2]["Actor"]["Attributes"] == {"container": identity, "driver": "local"}
+    actions = [(e["Type"], e["Action"]) for e in engine.watch.events[seen:]
+               if identity in (e["Actor"]["ID"], e["Actor"]["Attributes"].get("container")) and e["Type"] in ("container", "volume")]
+    order = [actions.index(a) for a in (("volume", "mount"), ("container", "start"), ("container", "die"), ("volume", "unmount"))]
+    assert order == sorted(order)
+
+
+def test_filters(engine, name):
+    for suffix, labels in (("a", ["--label", "kind=one"]), ("b", ["--label", "kind=two"]), ("c", [])):
+        engine.docker("volume", "create", *labels, f"{name}-{suffix}")
+    engine.docker("create", "--name", name, "-v", f"{name}-c:/v", BASE, "true")
+
+    def listed(*filters):
+        options = [o for f in filters for o in ("--filter", f)]
+        return [v[len(name) + 1:] for v in engine.docker("volume", "ls", "-q", *options).out.split() if v.startswith(f"{name}-")]
+
+    assert listed() == ["a", "b", "c"]
+    assert listed("label=kind") == ["a", "b"] and listed("label=kind=two") == ["b"]
+    assert listed(f"name={name}-[ab]") == ["a", "b"] and listed("driver=local", "dangling=false") == ["c"]
+    assert listed("dangling=true") == ["a", "b"] and listed("driver=other") == []
+    assert "invalid filter 'nonsense'" in engine.docker("volume", "ls", "--filter", "nonsense=1", code=1).err
+    engine.docker("volume", "prune", "-af", "--filter", "label=kind=one")
+    assert listed() == ["b", "c"]
+    engine.docker("volume", "prune", "-af", "--filter", "label!=kind=two")
+    assert listed() == ["b", "c"], "c is in use, b has the label"
+    engine.docker("volume", "prune", "-af", "--filter", "label!=kind=other")
+    assert listed() == ["c"]
+    engine.docker("rm", name)
+    engine.docker("volume", "rm", f"{name}-c")
+
+
+def test_rm_takes_anonymous_volumes(engine, run, mode, image, volume):
+    before = set(engine.docker("volume", "ls", "-q").out.split())
+    run("--rm", "--network", "none", "-v", "/more", "-v", f"{volume}:/named", image, "touch", "/data/x", "/more/x")
+    until("they are gone", lambda: set(engine.docker("volume", "ls", "-q").out.split()) == before | {volume})
+
+
+def test_volume_that_can_not_be_mounted(engine, run, mode, volume):
+    engine.docker("volume", "create", "-o", "type=nosuchfs", "-o", "device=:/x", "-o", "o=addr=127.0.0.1,ro", volume)
+    path = json.loads(engine.docker("volume", "inspect", volume).out)[0]["Mountpoint"]
+    result = run("--rm", "--network", "none", "-v", f"{volume}:/v", BASE, "true", code=None)
+    assert result.code != 0
+    assert (f"error while mounting volume '{path}': failed to mount local volume: mount :/x:{path}, flags: 0x1, "
+            "data: addr=127.0.0.1: No such device") in result.err
+
+
+@pytest.mark.parametrize("arguments, text", [
+    ("type=bind,source=/etc,target=", "field Target must not be empty"),
+    ("type=bind,source=,target=/x", "field Source must not be empty"),
+    ("type=bind,source=/etc,target=/", "destination can't be '/'"),
+    ("type=volume,source=no/slash,target=/x", "includes invalid characters for a local volume name"),
+    ("type=tmpfs,source=/etc,target=/x", "field Source must not be specified"),
+    ("type=npipe,source=/etc/passwd,target=/x", "'/etc/passwd' is not a unix socket of this host"),
+    ("type=nonsense,target=/x", 'invalid mount config for type "nonsense": mount type unknown'),
+])
+def test_mount_errors(engine, name, arguments, text):
+    """As the API sees them: the CLI has checks of its own."""
+    mount = dict(pair.split("=", 1) for pair in arguments.split(","))
+    body = {"Image": BASE, "Cmd": ["true"], "HostConfig": {"Mounts": [{k.capitalize(): v for k, v in mount.items()}]}}
+    status, _, answer = engine.http("POST", f"/containers/create?name={name}", body)
+    assert status == 400 and text in answer["message"], answer
+
+
+def test_mounted_volumes_survive_restarts(own_engine, mode):
+    """What a running container has in a volume of memory, the next one finds, whichever way the engine went."""
+    engine = own_engine()
+    engine.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "kept")
+    engine.docker("run", "-d", "--name", "one", "--network", "none", f"--isolation={mode}", "-v", "kept:/v", BASE, "sleep", "1000")
+    engine.docker("exec", "one", "sh", "-c", "echo first > /v/x")
+    for end in (engine.kill9, engine.stop):
+        end()
+        engine.start()
+        out = engine.docker("run", "--rm", "--network", "none", "--isolation=process", "-v", "kept:/v", BASE, "sh", "-c",
+                            "cat /v/x; echo again >> /v/x").out
+        assert out.startswith("first\n")
+    assert engine.docker("exec", "one", "cat", "/v/x").out == "first\nagain\nagain\n"
+    engine.docker("rm", "-f", "one")
+    out = engine.docker("run", "--rm", "--network", "none", "--isolation=process", "-v", "kept:/v", BASE, "ls", "/v").out
+    assert out == "", "gone with its last user"
