@@ -38,7 +38,8 @@ struct builder *builder_open(const struct builder_options *o)
 	b->o = *o;
 	b->o.root = NULL;
 	b->o.exec_root = xstrdup(o->exec_root);
-	b->o.runtime_path = xstrdup(o->runtime_path);
+	b->o.lib_dir = xstrdup(o->lib_dir);
+	b->o.vm_dir = xstrdup(o->vm_dir);
 	b->dir = xasprintf("%s/builder", o->root);
 	pthread_mutex_init(&b->lock, NULL);
 	work = xasprintf("%s/work", b->dir);
@@ -58,7 +59,8 @@ void builder_close(struct builder *b)
 		return;
 	pthread_mutex_destroy(&b->lock);
 	free((char *)(uintptr_t)b->o.exec_root);
-	free((char *)(uintptr_t)b->o.runtime_path);
+	free((char *)(uintptr_t)b->o.lib_dir);
+	free((char *)(uintptr_t)b->o.vm_dir);
 	free(b->dir);
 	free(b);
 }

@@ -20,7 +20,8 @@ struct builder;
 struct builder_options {
 	const char *root;         /* /var/lib/silo: uses builder/ below it */
 	const char *exec_root;    /* /run/silo: uses builder/ below it */
-	const char *runtime_path; /* program silo */
+	const char *lib_dir;      /* Silo's programs */
+	const char *vm_dir;       /* templates of virtual machines */
 	struct image_store *images;
 	struct registry *registry;
 };

@@ -116,8 +116,11 @@ int command_build(const struct build *x, struct argv *a, struct err *e)
 	buildah_argv(x->b, a, "build");
 	for (size_t i = 0; i < array_len(fixed); i++)
 		argv_add(a, xstrdup(fixed[i]));
-	argv_add(a, xasprintf("--runtime=%s", x->b->o.runtime_path));
+	argv_add(a, xasprintf("--runtime=%s/silo", x->b->o.lib_dir));
+	argv_add(a, xasprintf("--runtime-flag=root=%s/builder-oci", x->b->o.exec_root));
 	argv_add(a, xasprintf("--runtime-flag=isolation=%s", o->isolation));
+	argv_add(a, xasprintf("--runtime-flag=lib-dir=%s", x->b->o.lib_dir));
+	argv_add(a, xasprintf("--runtime-flag=vm-dir=%s", x->b->o.vm_dir));
 	argv_add(a, xasprintf("--signature-policy=%s/policy.json", x->b->dir));
 	argv_add(a, xasprintf("--iidfile=%s/iid", x->dir));
 	argv_add(a, xasprintf("--file=%s/Dockerfile", x->dir));

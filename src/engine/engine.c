@@ -98,10 +98,10 @@ static int open_registry(struct engine *g, struct err *e)
 
 static void open_builder(struct engine *g)
 {
-	autofree char *runtime = xasprintf("%s/silo", g->lib_dir);
 	const struct builder_options o = { .root = g->root,
 					   .exec_root = g->exec_root,
-					   .runtime_path = runtime,
+					   .lib_dir = g->lib_dir,
+					   .vm_dir = g->vm_dir,
 					   .images = g->images,
 					   .registry = g->registry };
 
