@@ -32,12 +32,12 @@ static char *parse_value(const char **p)
 	autostr out;
 	size_t n;
 
+	str_init(&out, HEADER_VALUE_MAX);
 	if (**p != '"') {
 		n = strcspn(*p, " \t,\n");
 		*p += n;
 		return xstrndup(*p - n, n);
 	}
-	str_init(&out, HEADER_VALUE_MAX);
 	for ((*p)++; **p && **p != '"' && **p != '\n'; (*p)++) {
 		if (**p == '\\' && (*p)[1] && (*p)[1] != '\n')
 			(*p)++;
