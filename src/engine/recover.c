@@ -61,6 +61,16 @@ static void take_state(struct engine *g, struct container *c, const json_t *stat
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* It was prepared only, to be started or for its files, and perhaps ends already: it has never run. */
+static bool was_parked(const struct container *c, const json_t *state)
+{
+	bool ran = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+	const char *status = json_str(state, "status", "");
+
+	return !strcmp(status, "created") ||
+	       (!ran && !strcmp(status, "stopped") && !*json_str(state, "started_at", ""));
+}
+
 static void recover_one(struct engine *g, struct container *c)
 {
 	autofree char *dir = path_run(g, c->id, NULL);
@@ -69,8 +79,8 @@ static void recover_one(struct engine *g, struct container *c)
 	bool ran = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
 	struct err e = { 0 };
 
-	if (sock >= 0 && strcmp(json_str(state, "status", ""), "created") == 0) {
-		/* The old daemon died between prepare and start: not started, and its monitor ends with this connection. */
+	if (sock >= 0 && was_parked(c, state)) {
+		/* The old daemon died before the start: not started, and its monitor ends with this connection. */
 		pthread_mutex_lock(&c->lock);
 		c->monitor_alive = true;
 		pthread_mutex_unlock(&c->lock);
