@@ -318,6 +318,8 @@ static int one_instruction(struct parser *p, char *text, struct err *e)
 	char *words[WORDS_MAX];
 	size_t n = split(text, words);
 
+	if (!n)
+		return 0;
 	for (size_t i = 0; i < array_len(instructions); i++) {
 		if (strcasecmp(instructions[i].name, words[0]) != 0)
 			continue;
