@@ -81,6 +81,7 @@ void monitor_failed(struct monitor *m, const struct err *why)
 	m->state = LIFE_STOPPED;
 	m->failure = *why;
 	record_end(m, code, why->msg);
+	execs_lost(m); /* work on its files */
 	if (m->init)
 		session_finish(m->init);
 }
@@ -128,6 +129,7 @@ void monitor_shutdown(struct monitor *m)
 		m->state = LIFE_STOPPED;
 		m->orphaned = m->over = true;
 		stop_logging(m);
+		execs_lost(m); /* work on its files */
 		session_finish(m->init);
 	}
 	if (m->state == LIFE_STOPPED) {
