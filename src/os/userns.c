@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -76,6 +77,22 @@ int userns_write_maps(pid_t pid, const struct id_maps *m, struct err *e)
 	return write_map(pid, "uid_map", "newuidmap", m->uids, m->n_uids, e);
 }
 
+/* What /proc calls a process, which may show another pid namespace than ours. */
+static int pid_in_proc(int pidfd, pid_t *pid, struct err *e)
+{
+	char path[40];
+	const char *line;
+	autostr text;
+
+	str_init(&text, 4 * KIB);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (io_read_file(AT_FDCWD, path, &text, e))
+		return -1;
+	line = text.len ? strstr(text.s, "Pid:") : NULL;
+	*pid = line ? (pid_t)strtol(line + 4, NULL, 10) : 0;
+	return *pid > 0 ? 0 : err_set(e, ERR_SYSTEM, 0, "%s has no pid", path);
+}
+
 /* The namespace lives as long as somebody has it open; its first process isn't needed any more then. */
 static int open_namespace(const struct id_maps *m, struct err *e)
 {
@@ -90,8 +107,8 @@ static int open_namespace(const struct id_maps *m, struct err *e)
 		pause();
 		_exit(0);
 	}
-	path = xasprintf("/proc/%d/ns/user", pid);
-	if (!userns_write_maps(pid, m, e)) {
+	if (!pid_in_proc(pidfd, &pid, e) && !userns_write_maps(pid, m, e)) {
+		path = xasprintf("/proc/%d/ns/user", pid);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			err_set(e, ERR_SYSTEM, errno, "open %s", path);

@@ -3,10 +3,12 @@
  * Containers of hyperv isolation: the monitor is the stand-in of init among the host's processes. It has the container's
  * streams, and its exit code is the container's.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -100,6 +102,20 @@ static uid_t free_uid(const struct runtime *rt)
 	return VM_UID_BASE + i;
 }
 
+/* QEMU's name for it: lower-case letters, digits and '-'. */
+static json_t *machine_name(const char *id)
+{
+	char name[CONTAINER_ID_MAX + 8];
+	int n = snprintf(name, sizeof(name), "oci-%s", id);
+
+	for (int i = 0; i < n; i++) {
+		name[i] = (char)tolower((unsigned char)name[i]);
+		if (!isalnum((unsigned char)name[i]))
+			name[i] = '-';
+	}
+	return json_string(name);
+}
+
 static int add_vm(const struct runtime *rt, struct record *r, struct err *e)
 {
 	autofree char *lib_dir = find_lib_dir(rt);
@@ -116,8 +132,8 @@ static int add_vm(const struct runtime *rt, struct record *r, struct err *e)
 	if (root < 0 || flock(root, LOCK_EX))
 		return err_set(e, ERR_SYSTEM, errno, "lock %s", rt->root);
 	json_object_set_new(silo, "vm",
-			    json_pack("{s:s, s:s, s:I}", "template", template, "lib_dir", lib_dir, "uid",
-				      (json_int_t)free_uid(rt)));
+			    json_pack("{s:o, s:s, s:s, s:I}", "name", machine_name(r->id), "template", template,
+				      "lib_dir", lib_dir, "uid", (json_int_t)free_uid(rt)));
 	return record_save(r, getpid(), e); /* the uid is taken */
 }
 

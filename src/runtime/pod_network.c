@@ -101,28 +101,46 @@ static bool address_text(const struct ifaddrs *a, char out[static 80])
 	return true;
 }
 
-/* The first device that is up and isn't the loopback: {"name", "addresses"}; NULL = none. */
+/* The first device with an address, else the first one, that is up and isn't the loopback. NULL = none. */
+static const char *choose_device(const struct ifaddrs *all)
+{
+	const char *first = NULL;
+	char text[80];
+
+	for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
+		if ((a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP))
+			continue;
+		if (address_text(a, text))
+			return a->ifa_name;
+		first = first ? first : a->ifa_name;
+	}
+	return first;
+}
+
+/* {"name", "addresses", "gateways"}, empty where there is no device. */
 static json_t *describe_device(struct err *e)
 {
 	struct ifaddrs *all;
-	json_t *out = NULL;
+	json_t *out = json_object();
+	const char *name;
+	char text[80];
 
 	if (getifaddrs(&all)) {
+		json_decref(out);
 		err_set(e, ERR_SYSTEM, errno, "read addresses");
 		return NULL;
 	}
-	for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
-		char text[80];
-
-		if ((a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP))
-			continue;
-		if (!out)
-			out = json_pack("{s:s, s:[], s:[]}", "name", a->ifa_name, "addresses", "gateways");
-		if (!strcmp(json_str(out, "name", ""), a->ifa_name) && address_text(a, text))
+	name = choose_device(all);
+	if (name) {
+		json_decref(out);
+		out = json_pack("{s:s, s:[], s:[]}", "name", name, "addresses", "gateways");
+	}
+	for (const struct ifaddrs *a = all; name && a; a = a->ifa_next) {
+		if (!strcmp(name, a->ifa_name) && address_text(a, text))
 			json_array_append_new(json_object_get(out, "addresses"), json_string(text));
 	}
 	freeifaddrs(all);
-	return out ? out : json_object();
+	return out;
 }
 
 static int add_link(json_t *device, struct err *e)

@@ -135,7 +135,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	struct allowance allowance = { 0 };
 	struct sandbox *s = NULL;
 	struct vm_options o = {
-		.id = b->id,
+		.id = json_str(vm, "name", b->id),
 		.template_dir = json_str(vm, "template", ""),
 		.uid = (uid_t)json_int(vm, "uid", 0),
 		.image_path = b->rootfs.image,
@@ -144,8 +144,8 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 	};
 
 	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&
-	    !(b->rootfs.path && shares_add_root(&shares, b->rootfs.path, e)) &&
-	    !devices_open(b->config, &devices, e) && !allowance_open(&allowance, b, o.template_dir, e)) {
+	    !(b->rootfs.path && shares_add_root(&shares, b->rootfs.path, e)) && !devices_open(b->config, &devices, e) &&
+	    !allowance_open(&allowance, b, o.template_dir, e)) {
 		o.shares = shares.fds;
 		o.n_shares = shares.n;
 		o.more = devices.list;

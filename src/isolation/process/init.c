@@ -195,6 +195,7 @@ _Noreturn void init_child(struct container *c, const struct process_io *io, int 
 	struct child ch;
 
 	umask(0);
+	close_fd(&c->sync); /* our parent's end: while we have a copy, there is no end of file */
 	child_init(&ch, c, &c->b->spec->process, io, sync);
 	child_run(&ch, init_steps, array_len(init_steps));
 }
@@ -205,6 +206,7 @@ _Noreturn void init_child_staged(struct container *c, const struct process_io *i
 	struct child ch;
 
 	umask(0);
+	close_fd(&c->sync); /* our parent's end: while we have a copy, there is no end of file */
 	child_init(&ch, c, &c->b->spec->process, io, sync);
 	if (birth_in_user_namespace(&ch, flags, &e)) {
 		sync_send_error(sync, &e);
