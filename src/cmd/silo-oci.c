@@ -81,6 +81,7 @@ static void print_usage(FILE *to)
 	fprintf(to, "\nThis host (silo COMMAND --help):\n"
 		    "  doctor                     which isolation modes work here, and what to install or change\n"
 		    "  template                   the templates that virtual machines are cloned from\n"
+		    "  network-cleanup            remove bridges and rules of an engine that is gone for good\n"
 		    "\noptions:\n"
 		    "  --root DIR                 state of containers (default: " RUNTIME_ROOT ")\n"
 		    "  --isolation MODE           process or hyperv (default: annotation io.silo.isolation, or process)\n"

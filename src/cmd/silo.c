@@ -18,6 +18,7 @@ static const struct command {
 } commands[] = {
 	{ "doctor", "", "which isolation modes work on this host, and what to install or change", cmd_doctor },
 	{ "template", "build|list|rm NAME", "the templates that virtual machines are cloned from", cmd_template },
+	{ "network-cleanup", "", "remove bridges and rules of an engine that is gone for good", cmd_network_cleanup },
 	{ "windows-base", "build", "what Windows containers run on, from the distribution's packages of Wine",
 	  cmd_windows_base },
 };
@@ -26,7 +27,7 @@ static void print_usage(FILE *to)
 {
 	fprintf(to, "usage: silo [--debug] COMMAND [options]\n\ncommands:\n");
 	for (size_t i = 0; i < array_len(commands); i++)
-		fprintf(to, "  %-12s %-19s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+		fprintf(to, "  %-15s %-19s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 	fprintf(to, "\noptions:\n"
 		    "  --root DIR        state of the engine (default: /var/lib/silo)\n"
 		    "  --vm-dir DIR      files of virtual machines (default: ROOT/vm)\n"

@@ -27,6 +27,7 @@ struct template_options silo_template_options(const struct silo_options *o);
 /* argv[0] is the subcommand. They return the exit code. */
 int cmd_doctor(int argc, char **argv);
 int cmd_template(int argc, char **argv);
+int cmd_network_cleanup(int argc, char **argv);
 int cmd_windows_base(int argc, char **argv);
 
 #endif

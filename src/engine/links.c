@@ -320,7 +320,7 @@ void links_filter(struct networking *w, const struct net_box *b, enum fw_verb ve
 	const char *key;
 	json_t *unused;
 
-	json_object_foreach(b->link_rules, key, unused) {
+	json_object_foreach(from ? b->link_rules : NULL, key, unused) {
 		char address[IP_TEXT_MAX], proto[8];
 		struct fw_link l = { .from = &from->addresses[NET_V4], .proto = proto };
 		struct ip_addr to;

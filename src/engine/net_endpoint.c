@@ -479,8 +479,10 @@ int box_connect_live(struct networking *w, struct net_box *b, struct network *n,
 		b->filtered = true;
 		return 0;
 	}
-	if (link_delete(w->netlink, x->port, NULL) < 0 || (filtered && apply_endpoint(w, x, FW_DELETE, NULL) < 0))
-		log_debug("network %s: undo connect", n->name);
+	if (link_delete(w->netlink, x->port, NULL) < 0)
+		log_debug("network %s: there was no device yet", n->name);
+	if (filtered && apply_endpoint(w, x, FW_DELETE, NULL) < 0)
+		log_warn("network %s: undo connect", n->name);
 	remove_endpoint(b, x);
 	return -1;
 }
@@ -491,22 +493,23 @@ void box_disconnect_live(struct networking *w, struct net_box *b, struct network
 	autoclose int ns = b->hyperv ? -1 : netns_of(pid, &e);
 	autoclose int inside = ns < 0 ? -1 : netns_netlink(ns, &e);
 	struct endpoint *x;
-	bool published;
+	bool whole;
 
 	for (x = b->endpoints; x && x->n != n; x = x->next)
 		;
 	if (!x)
 		return;
-	/* Ports that lead here lead to the next one from now on. */
-	published = x == ports_endpoint(b);
-	if ((published ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
+	/* Ports that lead here lead to the next one from now on; links are of one network. */
+	whole = x == ports_endpoint(b) || json_object_size(b->link_rules) > 0;
+	if ((whole ? apply_box(w, b, FW_DELETE, &e) : apply_endpoint(w, x, FW_DELETE, &e)) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
-	if ((*n->bridge ? link_delete(w->netlink, x->port, &e) : link_delete(inside, x->name, &e)) < 0)
+	if ((*n->bridge || b->hyperv ? link_delete(w->netlink, x->port, &e) : link_delete(inside, x->name, &e)) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
 	remove_endpoint(b, x);
-	if (published && apply_box(w, b, FW_ADD, &e) < 0)
+	links_compute(w, b);
+	if (whole && apply_box(w, b, FW_ADD, &e) < 0)
 		log_warn("network %s: %s", n->name, e.msg);
-	if (published)
+	if (whole)
 		ports_moved(w, b);
 	b->filtered = b->endpoints != NULL;
 	if (inside >= 0 && set_default_routes(b, inside, &e) < 0)

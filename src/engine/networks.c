@@ -451,13 +451,10 @@ int networking_open(struct engine *g, struct err *e)
 		" doc TEXT NOT NULL);"
 		"CREATE TABLE IF NOT EXISTS endpoints (container TEXT PRIMARY KEY, doc TEXT NOT NULL);";
 	struct networking *w = xcalloc(1, sizeof(*w));
-	autofree char *table = xasprintf("silo%s%.6s", strcmp(g->root, DEFAULT_ROOT) == 0 ? "" : "-",
-					 strcmp(g->root, DEFAULT_ROOT) == 0 ? "" : g->id);
-
 	g->net = w;
 	w->g = g;
 	pthread_mutex_init(&w->lock, NULL);
-	w->firewall = firewall_new(table);
+	w->firewall = firewall_new_for(g->root, g->id);
 	w->netlink = netlink_open(e);
 	if (json_bool(g->config, "userland-proxy", true)) {
 		w->relay = relay_new(e);

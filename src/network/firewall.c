@@ -10,6 +10,8 @@
 
 #include "base/own.h"
 
+#define DEFAULT_ROOT "/var/lib/silo" /* an engine with another one has names of its own */
+
 struct firewall {
 	char *table;
 	pthread_mutex_t lock;
@@ -123,6 +125,14 @@ struct firewall *firewall_new(const char *table)
 	f->table = xstrdup(table);
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
+}
+
+struct firewall *firewall_new_for(const char *root, const char *engine_id)
+{
+	bool usual = strcmp(root, DEFAULT_ROOT) == 0;
+	autofree char *table = xasprintf("silo%s%.6s", usual ? "" : "-", usual ? "" : engine_id);
+
+	return firewall_new(table);
 }
 
 void firewall_free(struct firewall *f)

@@ -51,6 +51,8 @@ struct fw_port {
 
 /* No system call yet. table: [a-z0-9-]. Names of devices that are passed in later must satisfy fw_name_is_valid(). */
 struct firewall *firewall_new(const char *table);
+/* With the table's name that an engine with this state directory and id uses. */
+struct firewall *firewall_new_for(const char *root, const char *engine_id);
 void firewall_free(struct firewall *f); /* the rules stay */
 bool fw_name_is_valid(const char *device);
 
