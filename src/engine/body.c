@@ -44,6 +44,7 @@ static const struct field host_fields[] = {
 	{ "UTSMode", STR, ZERO },            { "UsernsMode", STR, ZERO },           { "ShmSize", INT, ZERO },
 	{ "Sysctls", STRMAP, OMIT },         { "Runtime", STR, ZERO },              { "Isolation", STR, ZERO },
 	{ "CpuShares", INT, ZERO },          { "Memory", INT, ZERO },               { "NanoCpus", INT, ZERO },
+	{ "KernelMemory", INT, OMIT },       { "KernelMemoryTCP", INT, OMIT },
 	{ "CgroupParent", STR, ZERO },       { "BlkioWeight", INT, ZERO },          { "BlkioWeightDevice", ARRAY, EMPTY },
 	{ "BlkioDeviceReadBps", ARRAY, EMPTY },   { "BlkioDeviceWriteBps", ARRAY, EMPTY },
 	{ "BlkioDeviceReadIOps", ARRAY, EMPTY },  { "BlkioDeviceWriteIOps", ARRAY, EMPTY },

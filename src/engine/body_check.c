@@ -13,6 +13,7 @@
 #include "engine/health.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
+#include "windows/process.h"
 
 static bool given(const json_t *j)
 {
@@ -81,7 +82,7 @@ int body_check_config(const json_t *config, struct err *e)
 	const char *key;
 	json_t *value;
 
-	if (*dir && *dir != '/')
+	if (*dir && *dir != '/' && !windows_path_has_drive(dir))
 		return err_set(e, ERR_INVALID, 0,
 			       "the working directory '%s' is invalid, it needs to be an absolute path", dir);
 	if (!is_hostname(name))
@@ -101,12 +102,7 @@ int body_check_config(const json_t *config, struct err *e)
 static const struct {
 	const char *key, *what;
 } refused[] = {
-	{ "StorageOpt", "storage options (--storage-opt)" },
-	{ "CgroupParent", "a parent cgroup (--cgroup-parent)" },
 	{ "Cgroup", "sharing a cgroup" },
-	{ "BlkioWeightDevice", "block I/O limits per device" },
-	{ "CpuRealtimePeriod", "real-time CPU limits" },
-	{ "CpuRealtimeRuntime", "real-time CPU limits" },
 	{ "MaskedPaths", "a list of masked paths" },
 	{ "ReadonlyPaths", "a list of read-only paths" },
 };

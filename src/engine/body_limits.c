@@ -2,6 +2,7 @@
 /* Limits in a HostConfig: what makes no sense is refused with Docker's texts. */
 #include "engine/body_limits.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/limits.h"
+#include "os/cgroup.h"
 
 #define CPUS_MAX 8192
 #define CGROUP_V2_FILE "/sys/fs/cgroup/cgroup.controllers"
@@ -134,8 +137,87 @@ static int check_other(const json_t *host, struct err *e)
 	return 0;
 }
 
+static bool is_set(const json_t *host, const char *key)
+{
+	const json_t *value = json_object_get(host, key);
+
+	return json_is_array(value) ? json_array_size(value) > 0
+				    : json_is_integer(value) && json_integer_value(value) > 0;
+}
+
+/* What a kernel may not have. Docker goes on without it and says so. No files: no kernel has it any more. */
+static const struct {
+	const char *key, *controller;
+	const char *files[4]; /* of cgroup v1 and v2: one is enough */
+	const char *what, *discarded;
+} capabilities[] = {
+	{ "BlkioWeight", "blkio", { "blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight" }, "Block I/O weight",
+	  "Weight" },
+	{ "BlkioWeightDevice", "blkio", { "blkio.weight_device", "blkio.bfq.weight_device", "io.bfq.weight" },
+	  "Block I/O weight_device", "Weight-device" },
+	{ "MemorySwappiness", "memory", { "memory.swappiness" }, "memory swappiness capabilities", "Memory swappiness" },
+	{ "KernelMemory", "memory", { NULL }, "kernel memory limit capabilities", "Limitation" },
+	{ "KernelMemoryTCP", "memory", { NULL }, "kernel memory TCP limit capabilities", "Limitation" },
+};
+
+static void warn_of_kernel(const json_t *host, json_t *warnings)
+{
+	for (size_t i = 0; i < array_len(capabilities); i++) {
+		if (is_set(host, capabilities[i].key) &&
+		    !cgroup_supports(capabilities[i].controller, capabilities[i].files,
+				     array_len(capabilities[i].files)))
+			json_array_append_new(warnings,
+					      json_sprintf("Your kernel does not support %s or the cgroup is not "
+							   "mounted. %s discarded.",
+							   capabilities[i].what, capabilities[i].discarded));
+	}
+}
+
+/* Of cgroup v1 only; the guest has v2. */
+static int check_realtime(const json_t *host, bool hyperv, struct err *e)
+{
+	static const char *const files[] = { "cpu.rt_runtime_us" };
+	int64_t period = json_int(host, "CpuRealtimePeriod", 0), runtime = json_int(host, "CpuRealtimeRuntime", 0);
+
+	if (!period && !runtime)
+		return 0;
+	if (hyperv || !cgroup_supports("cpu", files, array_len(files)))
+		return err_set(e, ERR_INVALID, 0, "kernel does not support CPU real-time scheduler");
+	if (period < 0 || runtime < 0)
+		return err_set(e, ERR_INVALID, 0, "cpu real-time period and runtime cannot be negative");
+	if (period && runtime && runtime > period)
+		return err_set(e, ERR_INVALID, 0, "cpu real-time runtime cannot be higher than cpu real-time period");
+	return 0;
+}
+
+static int check_weight_devices(const json_t *host, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(host, "BlkioWeightDevice"), i, entry) {
+		int64_t weight = json_int(entry, "Weight", 0);
+
+		if (weight < 10 || weight > 1000)
+			return err_set(e, ERR_INVALID, 0, "Range of blkio weight is from 10 to 1000");
+	}
+	return 0;
+}
+
+/* It becomes a path below the cgroup hierarchies. */
+static int check_cgroup_parent(const json_t *host, struct err *e)
+{
+	const char *parent = json_str(host, "CgroupParent", "");
+	bool good = strlen(parent) < 256 && !strstr(parent, "..");
+
+	for (const char *p = parent; *p; p++)
+		good &= isalnum((unsigned char)*p) || strchr("/-_.:@\\", *p);
+	return good ? 0 : err_set(e, ERR_INVALID, 0, "invalid cgroup parent: \"%.64s\"", parent);
+}
+
 static void warn(const json_t *host, bool hyperv, json_t *warnings)
 {
+	warn_of_kernel(host, warnings);
 	if (!json_bool(host, "OomKillDisable", false))
 		return;
 	if (hyperv || access(CGROUP_V2_FILE, F_OK) == 0) /* the guest has cgroup v2, always */
@@ -150,7 +232,11 @@ static void warn(const json_t *host, bool hyperv, json_t *warnings)
 
 int body_check_limits(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
 {
-	if (check_memory(host, e) < 0 || check_cpu(host, e) < 0 || check_sets(host, e) < 0 || check_other(host, e) < 0)
+	int64_t disk_bytes;
+
+	if (check_memory(host, e) < 0 || check_cpu(host, e) < 0 || check_sets(host, e) < 0 ||
+	    check_other(host, e) < 0 || check_weight_devices(host, e) < 0 || check_realtime(host, hyperv, e) < 0 ||
+	    check_cgroup_parent(host, e) < 0 || limits_disk_bytes(host, hyperv, &disk_bytes, e) < 0)
 		return -1;
 	warn(host, hyperv, warnings);
 	return 0;

@@ -269,10 +269,10 @@ static json_t *updated_host(struct container *c, const json_t *body, json_t *war
 }
 
 /* A VM keeps the memory and the CPUs that it has been started with. */
-static void warn_of_size(struct container *c, const json_t *host, json_t *warnings)
+static void warn_of_size(struct engine *g, struct container *c, const json_t *host, json_t *warnings)
 {
 	autojson *old = record_host(c);
-	struct vm_size now = vm_size_here(old), next = vm_size_here(host);
+	struct vm_size now = vm_size_here(g, old), next = vm_size_here(g, host);
 
 	if (now.memory_mib != next.memory_mib || now.cpus != next.cpus)
 		json_array_append_new(warnings,
@@ -304,7 +304,7 @@ json_t *engine_container_update(struct engine *g, const char *ref, const json_t 
 		}
 	}
 	if (running && strcmp(c->isolation, "hyperv") == 0)
-		warn_of_size(c, host, warnings);
+		warn_of_size(g, c, host, warnings);
 	pthread_mutex_lock(&c->op);
 	run_unpark(g, c); /* what was prepared has the old limits */
 	pthread_mutex_unlock(&c->op);

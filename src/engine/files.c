@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "engine/links.h"
 #include "engine/networking.h"
+#include "engine/limits.h"
 #include "engine/seccomp.h"
 #include "engine/spec.h"
 #include "engine/state.h"
@@ -144,6 +145,15 @@ static int write_resolv(struct engine *g, struct container *c, bool embedded, st
 	return write_data(g, c, "resolv.conf", text.s ? text.s : "", e);
 }
 
+static int make_disk(struct engine *g, struct container *c, const char *path, struct err *e)
+{
+	int64_t bytes;
+
+	if (limits_disk_bytes(c->host, true, &bytes, e) < 0)
+		return -1;
+	return disk_create(g->vm_dir, path, bytes ? (uint64_t)bytes : VM_DISK_BYTES, c->vm_uid, e);
+}
+
 /* The writable layer. process: upper and work of an overlay; hyperv: a disk that only its own VM's user may open. */
 static int make_writable(struct engine *g, struct container *c, struct err *e)
 {
@@ -152,7 +162,7 @@ static int make_writable(struct engine *g, struct container *c, struct err *e)
 	autofree char *disk = path_data(g, c->id, "disk.ext4");
 
 	if (strcmp(c->isolation, "hyperv") == 0)
-		return disk_create(g->vm_dir, disk, VM_DISK_BYTES, c->vm_uid, e);
+		return make_disk(g, c, disk, e);
 	if (io_mkdir_all(upper, 0755, e) < 0)
 		return -1;
 	return io_mkdir_all(work, 0700, e);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
@@ -19,6 +20,7 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define KILL_ROUNDS 50 /* of 20 ms */
+#define CONFIG_MAX (8 * MIB)
 
 struct job {
 	struct job *next;
@@ -172,17 +174,28 @@ static void remove_cgroup(const char *dir, int depth)
 	}
 }
 
+/* Where its bundle says that its cgroup is (--cgroup-parent), else the usual place. Heap string. */
+static char *cgroup_of(struct engine *g, const char *id)
+{
+	autofree char *path = path_run(g, id, "config.json");
+	autojson *config = json_parse_file(AT_FDCWD, path, CONFIG_MAX, NULL);
+	const char *cgroup = json_str(json_object_get(config, "linux"), "cgroupsPath", "");
+
+	return str_ends(cgroup, id) && !strstr(cgroup, "..") ? xstrdup(cgroup) : xasprintf("/silo/%s", id);
+}
+
 void clean_leftovers(struct engine *g, const char *id)
 {
 	autofree char *socket_path = path_run(g, id, "monitor.sock");
-	autofree char *unified = xasprintf(CGROUP_ROOT "/silo/%s", id);
+	autofree char *cgroup = cgroup_of(g, id);
+	autofree char *unified = xasprintf(CGROUP_ROOT "%s", cgroup);
 	DIR *d = opendir(CGROUP_ROOT);
 	struct dirent *entry;
 
 	unlink(socket_path);
 	remove_cgroup(unified, 16);
 	while (d && (entry = readdir(d))) {
-		autofree char *dir = xasprintf(CGROUP_ROOT "/%s/silo/%s", entry->d_name, id);
+		autofree char *dir = xasprintf(CGROUP_ROOT "/%s%s", entry->d_name, cgroup);
 
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
 			remove_cgroup(dir, 16);

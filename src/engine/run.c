@@ -14,6 +14,7 @@
 #include "base/step.h"
 #include "base/str.h"
 #include "engine/health.h"
+#include "engine/limits.h"
 #include "engine/mount_points.h"
 #include "engine/namespaces.h"
 #include "engine/state.h"
@@ -80,12 +81,15 @@ static int run_bundle(void *arg, struct err *e)
 /* A hyperv container takes the machine that waits, if there is one. */
 static bool take_standby(struct run *r)
 {
-	/* A machine that waits has been started without any directory or device of the host. */
+	/* A machine that waits has been started without any directory or device of the host, and for
+	 * disks of the usual size. */
 	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !mounts_share_files(r->c) &&
 		    !getenv("SILO_VM_COLD");
 	autojson *host = record_host(r->c);
+	int64_t disk_bytes;
 
 	fits = fits && json_array_size(json_object_get(host, "Devices")) == 0;
+	fits = fits && limits_disk_bytes(host, true, &disk_bytes, NULL) == 0 && disk_bytes <= (int64_t)VM_DISK_BYTES;
 	autofree char *template = fits ? vm_template(r->g, host, NULL) : NULL;
 
 	return template && standby_take(r->g->standby, template, r->dir, r->net.fd, &r->pidfd);
@@ -304,6 +308,13 @@ static bool start_parked(struct run *r, int *rc, struct err *e)
 	return false;
 }
 
+static void want_standby(struct engine *g, struct container *c)
+{
+	autojson *host = record_host(c);
+
+	standby_want(g->standby, host);
+}
+
 int run_start(struct engine *g, struct container *c, struct err *e)
 {
 	struct run r;
@@ -321,7 +332,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		set_running(&r);
 		container_event(g, c, "start", NULL);
 		if (g->standby && strcmp(c->isolation, "hyperv") == 0 && !getenv("SILO_VM_COLD"))
-			standby_want(g->standby);
+			want_standby(g, c);
 		health_watch(g, c, true);
 	} else {
 		give_up(&r);

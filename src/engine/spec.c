@@ -240,10 +240,11 @@ static json_t *make_linux(const struct spec_input *in)
 	bool privileged = json_bool(in->host, "Privileged", false);
 	json_t *out = json_pack("{s:o, s:o}", "namespaces", make_namespaces(in), "resources", spec_resources(in->host));
 	json_t *sysctls = json_object_get(in->host, "Sysctls");
-	char path[128];
+	const char *parent = json_str(in->host, "CgroupParent", "");
 
-	snprintf(path, sizeof(path), "/silo/%s", in->id);
-	json_object_set_new(out, "cgroupsPath", json_string(path));
+	if (!*parent)
+		parent = "/silo";
+	json_object_set_new(out, "cgroupsPath", json_sprintf("%s%s/%s", *parent == '/' ? "" : "/", parent, in->id));
 	json_object_set_new(out, "maskedPaths",
 			    privileged ? json_array() : strings(masked_paths, array_len(masked_paths)));
 	json_object_set_new(out, "readonlyPaths",

@@ -191,25 +191,24 @@ static int add_rules(struct lists *l, const json_t *host, struct err *e)
 	return 0;
 }
 
-/* [{"Path", "Rate"}] of one kind. */
-static int add_rates(json_t *block_io, const char *key, const json_t *list, bool hyperv, struct err *e)
+/* One kind of rates: [{"Path", "Rate"}], or "Weight". */
+struct rate_kind {
+	const char *from, *to, *value, *member;
+};
+
+static int add_rates(json_t *block_io, const struct rate_kind *k, const json_t *list, struct err *e)
 {
 	json_t *out = json_array(), *entry;
 	size_t i;
 
-	json_object_set_new(block_io, key, out);
+	json_object_set_new(block_io, k->to, out);
 	json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
 		const char *path;
 		int64_t rate;
 		struct stat st;
 
-		if (json_get_str(entry, "Path", "", &path, e) < 0 || json_get_int(entry, "Rate", 0, &rate, e) < 0)
+		if (json_get_str(entry, "Path", "", &path, e) < 0 || json_get_int(entry, k->value, 0, &rate, e) < 0)
 			return -1;
-		if (hyperv)
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "block I/O limits per device aren't possible with hyperv isolation: "
-				       "%s is a device of the host",
-				       path);
 		if (rate < 0)
 			return err_set(e, ERR_INVALID, 0, "invalid rate for device: %s:%lld", path, (long long)rate);
 		if (stat(path, &st) < 0)
@@ -217,19 +216,21 @@ static int add_rates(json_t *block_io, const char *key, const json_t *list, bool
 		if (!S_ISBLK(st.st_mode))
 			return err_set(e, ERR_INVALID, 0, "%.200s: not a block device", path);
 		json_array_append_new(out, json_pack("{s:I, s:I, s:I}", "major", (json_int_t)major(st.st_rdev), "minor",
-						     (json_int_t)minor(st.st_rdev), "rate", (json_int_t)rate));
+						     (json_int_t)minor(st.st_rdev), k->member, (json_int_t)rate));
 	}
 	return 0;
 }
 
-static int add_all_rates(json_t *resources, const json_t *host, bool hyperv, struct err *e)
+/* hyperv: they hold on the host, for the files in which the disks of the virtual machine are. */
+static int add_all_rates(json_t *resources, const json_t *host, struct err *e)
 {
-	static const struct {
-		const char *from, *to;
-	} kinds[] = { { "BlkioDeviceReadBps", "throttleReadBpsDevice" },
-		      { "BlkioDeviceWriteBps", "throttleWriteBpsDevice" },
-		      { "BlkioDeviceReadIOps", "throttleReadIOPSDevice" },
-		      { "BlkioDeviceWriteIOps", "throttleWriteIOPSDevice" } };
+	static const struct rate_kind kinds[] = {
+		{ "BlkioWeightDevice", "weightDevice", "Weight", "weight" },
+		{ "BlkioDeviceReadBps", "throttleReadBpsDevice", "Rate", "rate" },
+		{ "BlkioDeviceWriteBps", "throttleWriteBpsDevice", "Rate", "rate" },
+		{ "BlkioDeviceReadIOps", "throttleReadIOPSDevice", "Rate", "rate" },
+		{ "BlkioDeviceWriteIOps", "throttleWriteIOPSDevice", "Rate", "rate" },
+	};
 
 	for (size_t i = 0; i < array_len(kinds); i++) {
 		const json_t *list = json_object_get(host, kinds[i].from);
@@ -238,7 +239,7 @@ static int add_all_rates(json_t *resources, const json_t *host, bool hyperv, str
 			continue;
 		if (!json_object_get(resources, "blockIO"))
 			json_object_set_new(resources, "blockIO", json_object());
-		if (add_rates(json_object_get(resources, "blockIO"), kinds[i].to, list, hyperv, e) < 0)
+		if (add_rates(json_object_get(resources, "blockIO"), &kinds[i], list, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -268,5 +269,5 @@ int devices_add(json_t *linux_obj, const json_t *host, bool hyperv, struct err *
 		add_tree(&l, "/dev", "/dev", "rwm", DEPTH_MAX);
 	if (add_rules(&l, host, e) < 0)
 		return -1;
-	return add_all_rates(resources, host, hyperv, e);
+	return add_all_rates(resources, host, e);
 }

@@ -105,7 +105,11 @@ static json_t *cpu_resources(const json_t *host)
 	int64_t nano = json_int(host, "NanoCpus", 0);
 	static const struct {
 		const char *from, *to;
-	} plain[] = { { "CpuShares", "shares" }, { "CpuQuota", "quota" }, { "CpuPeriod", "period" } };
+	} plain[] = { { "CpuShares", "shares" },
+		      { "CpuQuota", "quota" },
+		      { "CpuPeriod", "period" },
+		      { "CpuRealtimeRuntime", "realtimeRuntime" },
+		      { "CpuRealtimePeriod", "realtimePeriod" } };
 	json_t *out = json_object();
 
 	for (size_t i = 0; i < array_len(plain); i++) {

@@ -34,6 +34,7 @@ struct standby {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	bool wanted, stop;
+	json_t *like;              /* HostConfig of the last container: the next one will want a machine of the same size */
 	bool ready;                /* vm and template are a waiting machine */
 	struct monitor_standby vm; /* process.pidfd -1 = none */
 	char *template;
@@ -125,7 +126,10 @@ static int make(struct standby *s, char **template, struct monitor_standby *vm, 
 	autofree char *disk = xasprintf("%s/tmp/standby.ext4", s->g->root);
 	autojson *ready = NULL;
 
-	*template = vm_template(s->g, NULL, e);
+	pthread_mutex_lock(&s->lock);
+	autojson *like = json_incref(s->like);
+	pthread_mutex_unlock(&s->lock);
+	*template = vm_template(s->g, like, e);
 	if (!*template)
 		return -1;
 	unlink(disk); /* of a silod that was killed */
@@ -199,14 +203,17 @@ void standby_free(struct standby *s)
 	pthread_join(s->thread, NULL);
 	discard(&s->vm);
 	free(s->template);
+	json_decref(s->like);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->more);
 	free(s);
 }
 
-void standby_want(struct standby *s)
+void standby_want(struct standby *s, json_t *host)
 {
 	pthread_mutex_lock(&s->lock);
+	json_decref(s->like);
+	s->like = json_incref(host);
 	s->wanted = true;
 	pthread_cond_signal(&s->more);
 	pthread_mutex_unlock(&s->lock);

@@ -23,6 +23,7 @@ struct engine {
 	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
 	const char *isolation; /* daemon's choice: "process", "hyperv" or NULL = by host kind */
 	bool client_machine;
+	bool prefer_process; /* hyperv where windows-host-version forbids process */
 	json_t *config; /* daemon.json, or NULL */
 	char id[40];    /* GET /info */
 	struct db *db;
@@ -109,11 +110,12 @@ bool preparer_linger(struct preparer *p, struct container *c);
 /* --- standby (standby.c): a VM that waits for the next hyperv container ----------------------------------------------- */
 #define VM_UID_BASE  1900000000u /* far from users, system accounts and usual subordinate ranges */
 #define VM_UID_COUNT 65536u
-#define VM_DISK_BYTES (64 * GIB) /* virtual size of a VM container's writable disk; sparse */
+#define VM_DISK_BYTES DISK_MODEL_BYTES /* usual virtual size of a VM container's writable disk; sparse */
 struct standby *standby_new(struct engine *g, struct err *e) must_check;
 void standby_free(struct standby *s);
-/* A machine will be wanted: make one in the background where none waits. */
-void standby_want(struct standby *s);
+/* A machine will be wanted, of the size that a container with this HostConfig has: make one in the background where none
+ * waits. */
+void standby_want(struct standby *s, json_t *host);
 /* Give the waiting machine of this template, if there is one, to a bundle: as monitor_spawn() then. */
 bool standby_take(struct standby *s, const char *template, const char *bundle_dir, int network, int *pidfd);
 

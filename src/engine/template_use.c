@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include "base/json.h"
+#include "engine/limits.h"
 
 #define NANO 1000000000
 
@@ -32,26 +33,28 @@ static int64_t class_of(int64_t n, int64_t least, int64_t most)
 	return size;
 }
 
-struct vm_size vm_size_class(const json_t *host, int64_t host_mib, int host_cpus)
+struct vm_size vm_size_class(const json_t *host, int64_t unlimited_mib, int64_t host_mib, int host_cpus)
 {
 	int64_t mib = (json_int(host, "Memory", 0) + (int64_t)MIB - 1) / (int64_t)MIB;
 
-	return (struct vm_size){ .memory_mib = class_of(mib, TEMPLATE_MEMORY_MIB, host_mib),
+	return (struct vm_size){ .memory_mib = mib ? class_of(mib, TEMPLATE_MEMORY_MIB, host_mib) : unlimited_mib,
 				 .cpus = class_of(cpus_asked(host), TEMPLATE_CPUS, host_cpus) };
 }
 
-struct vm_size vm_size_here(const json_t *host)
+struct vm_size vm_size_here(const struct engine *g, const json_t *host)
 {
 	struct sysinfo s = { 0 };
+	int64_t host_mib;
 
 	sysinfo(&s);
-	return vm_size_class(host, (int64_t)(s.totalram * s.mem_unit / MIB), get_nprocs());
+	host_mib = (int64_t)(s.totalram * s.mem_unit / MIB);
+	return vm_size_class(host, limits_vm_memory_mib(g->config, host_mib), host_mib, get_nprocs());
 }
 
 char *vm_template(struct engine *g, const json_t *host, struct err *e)
 {
 	struct template_options o = template_options_of(g);
-	struct vm_size size = vm_size_here(host);
+	struct vm_size size = vm_size_here(g, host);
 	char *path;
 
 	o.memory_mib = size.memory_mib;

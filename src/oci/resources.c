@@ -23,6 +23,8 @@ static const struct number numbers[] = {
 	{ "cpu",     "shares",      AT(cpu_shares),               0  },
 	{ "cpu",     "quota",       AT(cpu_quota_us),             -1 },
 	{ "cpu",     "period",      AT(cpu_period_us),            0  },
+	{ "cpu",     "realtimeRuntime", AT(cpu_rt_runtime_us),    0  },
+	{ "cpu",     "realtimePeriod", AT(cpu_rt_period_us),      0  },
 	{ "pids",    "limit",       AT(pids),                     -1 },
 	{ "blockIO", "weight",      AT(blkio_weight),             0  },
 };
@@ -71,7 +73,7 @@ static int parse_throttle(const json_t *j, void *arg, struct err *e)
 	if (l->n_throttles + 1 >= CGROUP_THROTTLES_MAX)
 		return err_set(e, ERR_LIMIT, 0, "more than %d throttles", CGROUP_THROTTLES_MAX - 1);
 	if (read_int(j, "major", 0, 0, INT32_MAX, &major, e) || read_int(j, "minor", 0, 0, INT32_MAX, &minor, e) ||
-	    read_int(j, "rate", 0, 0, INT64_MAX, &rate, e))
+	    read_int(j, t->kind == THROTTLE_WEIGHT ? "weight" : "rate", 0, 0, INT64_MAX, &rate, e))
 		return -1;
 	t->major = (unsigned)major;
 	t->minor = (unsigned)minor;
@@ -88,6 +90,7 @@ static int parse_throttles(const json_t *resources, struct cgroup_limits *l, str
 		[THROTTLE_WRITE_BPS] = "throttleWriteBpsDevice",
 		[THROTTLE_READ_IOPS] = "throttleReadIOPSDevice",
 		[THROTTLE_WRITE_IOPS] = "throttleWriteIOPSDevice",
+		[THROTTLE_WEIGHT] = "weightDevice",
 	};
 	json_t *group;
 

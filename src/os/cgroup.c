@@ -417,3 +417,20 @@ int cgroup_attach(const struct cgroup *cg, pid_t pid, struct err *e)
 	}
 	return 0;
 }
+
+bool cgroup_supports(const char *controller, const char *const *files, size_t n)
+{
+	struct cgroup *cg = xcalloc(1, sizeof(*cg));
+	struct hierarchy *h;
+	bool found = false;
+
+	cg->path = xstrdup("/silo");
+	cg->oom = cg->oom_control = -1;
+	h = cgroup_find_hierarchies(cg, NULL) ? NULL : cgroup_hierarchy(cg, controller);
+	if (h && h->dir < 0 && hierarchy_make(cg, h, NULL))
+		h = NULL;
+	for (size_t i = 0; h && i < n; i++)
+		found |= files[i] && !faccessat(h->dir, files[i], F_OK, 0);
+	cgroup_free(cg);
+	return found;
+}

@@ -27,7 +27,8 @@ struct cgroup_device {
 	bool read, write, mknod;
 };
 
-enum throttle_kind { THROTTLE_READ_BPS, THROTTLE_WRITE_BPS, THROTTLE_READ_IOPS, THROTTLE_WRITE_IOPS };
+/* THROTTLE_WEIGHT: the rate is a weight, 10..1000. */
+enum throttle_kind { THROTTLE_READ_BPS, THROTTLE_WRITE_BPS, THROTTLE_READ_IOPS, THROTTLE_WRITE_IOPS, THROTTLE_WEIGHT };
 
 struct cgroup_throttle {
 	enum throttle_kind kind;
@@ -41,6 +42,7 @@ struct cgroup_limits {
 	int64_t swappiness;
 	bool oom_kill_disable;
 	int64_t cpu_shares, cpu_quota_us, cpu_period_us;
+	int64_t cpu_rt_runtime_us, cpu_rt_period_us; /* v1 only */
 	int64_t pids;
 	int64_t blkio_weight;       /* 10..1000 */
 	const char *cpus, *mems;    /* lists as "0-1,3" */
@@ -61,13 +63,16 @@ struct cgroup_setting {
 	char value[96];
 };
 
-#define CGROUP_SETTINGS_MAX (16 + CGROUP_THROTTLES_MAX)
+#define CGROUP_SETTINGS_MAX (20 + CGROUP_THROTTLES_MAX)
 
 /* Translate limits for cgroup version 1 or 2, in the order of writing. Pure. Returns the number of settings. */
 size_t cgroup_settings(const struct cgroup_limits *l, int version,
 		       struct cgroup_setting out[static CGROUP_SETTINGS_MAX]);
 /* cgroup v1 devices.allow/deny text of a rule: "c 1:3 rwm". Pure. */
 void cgroup_device_line(const struct cgroup_device *d, char out[static 64]);
+
+/* Does this host have one of these files (NULL = none) for cgroups below the root? */
+bool cgroup_supports(const char *controller, const char *const *files, size_t n);
 
 struct cgroup;
 

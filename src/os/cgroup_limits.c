@@ -15,6 +15,7 @@ void cgroup_limits_init(struct cgroup_limits *l)
 		.memory_bytes = CGROUP_UNSET, .memory_reservation_bytes = CGROUP_UNSET,
 		.memory_swap_bytes = CGROUP_UNSET, .swappiness = CGROUP_UNSET,
 		.cpu_shares = CGROUP_UNSET, .cpu_quota_us = CGROUP_UNSET, .cpu_period_us = CGROUP_UNSET,
+		.cpu_rt_runtime_us = CGROUP_UNSET, .cpu_rt_period_us = CGROUP_UNSET,
 		.pids = CGROUP_UNSET, .blkio_weight = CGROUP_UNSET,
 	};
 }
@@ -57,6 +58,7 @@ static void v1_settings(const struct cgroup_limits *l, struct settings *s)
 		[THROTTLE_WRITE_BPS] = "blkio.throttle.write_bps_device",
 		[THROTTLE_READ_IOPS] = "blkio.throttle.read_iops_device",
 		[THROTTLE_WRITE_IOPS] = "blkio.throttle.write_iops_device",
+		[THROTTLE_WEIGHT] = "blkio.bfq.weight_device",
 	};
 
 	add_number(s, "memory", "memory.limit_in_bytes", false, l->memory_bytes, "-1");
@@ -70,13 +72,18 @@ static void v1_settings(const struct cgroup_limits *l, struct settings *s)
 	add_number(s, "cpu", "cpu.cfs_quota_us", false, l->cpu_quota_us ? l->cpu_quota_us : CGROUP_UNSET, "-1");
 	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
 	add_number(s, "blkio", "blkio.weight", true, l->blkio_weight > 0 ? l->blkio_weight : CGROUP_UNSET, NULL);
+	add_number(s, "blkio", "blkio.bfq.weight", true, l->blkio_weight > 0 ? l->blkio_weight : CGROUP_UNSET, NULL);
+	add_number(s, "cpu", "cpu.rt_period_us", false, l->cpu_rt_period_us > 0 ? l->cpu_rt_period_us : CGROUP_UNSET,
+		   NULL);
+	add_number(s, "cpu", "cpu.rt_runtime_us", false, l->cpu_rt_runtime_us > 0 ? l->cpu_rt_runtime_us : CGROUP_UNSET,
+		   NULL);
 	add_text(s, "cpuset", "cpuset.cpus", l->cpus);
 	add_text(s, "cpuset", "cpuset.mems", l->mems);
 	for (size_t i = 0; i < l->n_throttles; i++) {
 		const struct cgroup_throttle *t = &l->throttles[i];
 
-		snprintf(add(s, "blkio", throttle_files[t->kind], false)->value, 96, "%u:%u %llu", t->major, t->minor,
-			 (unsigned long long)t->rate);
+		snprintf(add(s, "blkio", throttle_files[t->kind], t->kind == THROTTLE_WEIGHT)->value, 96, "%u:%u %llu",
+			 t->major, t->minor, (unsigned long long)t->rate);
 	}
 }
 
@@ -126,15 +133,23 @@ static void v2_settings(const struct cgroup_limits *l, struct settings *s)
 	add_number(s, "cpu", "cpu.weight", false, weight_of_shares(l->cpu_shares), NULL);
 	v2_cpu_max(l, s);
 	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
-	if (l->blkio_weight > 0)
+	if (l->blkio_weight > 0) {
+		int64_t weight = 1 + (l->blkio_weight - 10) * 9999 / 990; /* 10..1000 onto 1..10000 */
+
 		snprintf(add(s, "io", "io.bfq.weight", true)->value, 96, "%lld", (long long)l->blkio_weight);
+		snprintf(add(s, "io", "io.weight", true)->value, 96, "%lld", (long long)weight);
+	}
 	add_text(s, "cpuset", "cpuset.cpus", l->cpus);
 	add_text(s, "cpuset", "cpuset.mems", l->mems);
 	for (size_t i = 0; i < l->n_throttles; i++) {
 		const struct cgroup_throttle *t = &l->throttles[i];
 
-		snprintf(add(s, "io", "io.max", false)->value, 96, "%u:%u %s=%llu", t->major, t->minor,
-			 throttle_keys[t->kind], (unsigned long long)t->rate);
+		if (t->kind == THROTTLE_WEIGHT)
+			snprintf(add(s, "io", "io.bfq.weight", true)->value, 96, "%u:%u %llu", t->major, t->minor,
+				 (unsigned long long)t->rate);
+		else
+			snprintf(add(s, "io", "io.max", false)->value, 96, "%u:%u %s=%llu", t->major, t->minor,
+				 throttle_keys[t->kind], (unsigned long long)t->rate);
 	}
 }
 
@@ -169,6 +184,16 @@ static int enter_late(struct cgroup *cg, struct hierarchy *h, struct err *e)
 	return 0;
 }
 
+/* A parent hands down no more real-time than it has, and at first it has none: let it have all that there is. */
+static void parent_realtime(const struct hierarchy *h)
+{
+	char all[32];
+	autoclose int root = open(h->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (root >= 0 && !cgroup_read(root, "cpu.rt_runtime_us", all, sizeof(all)))
+		(void)cgroup_write(h->dir, "../cpu.rt_runtime_us", all); /* what follows says whether it was enough */
+}
+
 static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct err *e)
 {
 	struct hierarchy *h = cgroup_hierarchy(cg, x->controller);
@@ -179,6 +204,8 @@ static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct e
 					     x->controller);
 	if (h->dir < 0 && enter_late(cg, h, e))
 		return -1;
+	if (!strcmp(x->file, "cpu.rt_runtime_us"))
+		parent_realtime(h);
 	if (!cgroup_write(h->dir, x->file, x->value))
 		return 0;
 	if (errno == ENOENT && x->optional)

@@ -19,6 +19,7 @@
 #include "engine/health.h"
 #include "engine/inspect.h"
 #include "engine/lifecycle.h"
+#include "engine/limits.h"
 #include "engine/logfile.h"
 #include "engine/restart.h"
 #include "engine/signals.h"
@@ -442,22 +443,58 @@ static void machine_sizes(void **state)
 		const char *host;
 		int64_t memory_mib, cpus;
 	} cases[] = {
-		{ "{}", 1024, 1 },
+		{ "{}", 4096, 1 },
 		{ "{\"Memory\": 67108864, \"NanoCpus\": 500000000}", 1024, 1 },
 		{ "{\"Memory\": 1073741825}", 2048, 1 },
 		{ "{\"Memory\": 1000000000000}", 8192, 1 },
-		{ "{\"NanoCpus\": 1500000000}", 1024, 2 },
-		{ "{\"CpuQuota\": 300000}", 1024, 4 },
-		{ "{\"NanoCpus\": 64000000000}", 1024, 4 },
+		{ "{\"NanoCpus\": 1500000000}", 4096, 2 },
+		{ "{\"CpuQuota\": 300000}", 4096, 4 },
+		{ "{\"NanoCpus\": 64000000000}", 4096, 4 },
 	};
 
 	for (size_t i = 0; i < array_len(cases); i++) {
 		autojson *host = json_loads(cases[i].host, 0, NULL);
-		struct vm_size size = vm_size_class(host, 10000, 6);
+		struct vm_size size = vm_size_class(host, 4096, 10000, 6);
 
 		assert_int_equal(size.memory_mib, cases[i].memory_mib);
 		assert_int_equal(size.cpus, cases[i].cpus);
 	}
+}
+
+static void defaults_of_the_daemon(void **state)
+{
+	static const struct {
+		const char *config;
+		int64_t host_mib, vm_mib;
+		const char *problem; /* NULL: it is good */
+	} cases[] = {
+		{ "{}", 24000, 4096, NULL },
+		{ "{}", 2000, 1024, NULL },
+		{ "{}", 1000000, 16384, NULL },
+		{ "{\"vm-memory\": \"3g\"}", 24000, 2048, NULL },
+		{ "{\"vm-memory\": \"64g\"}", 24000, 16384, NULL },
+		{ "{\"vm-memory\": \"512m\"}", 24000, 1024, "vm-memory" },
+		{ "{\"vm-memory\": 5}", 24000, 4096, "vm-memory" },
+		{ "{\"default-ulimits\": {\"nofile\": {\"Name\": \"nproc\"}}}", 24000, 4096, "nofile" },
+		{ "{\"default-ulimits\": {\"nofile\": {\"Soft\": 9, \"Hard\": 8}}}", 24000, 4096, "9 > 8" },
+		{ "{\"default-ulimits\": {\"nofile\": 5}}", 24000, 4096, "must be an object" },
+	};
+	autojson *config = json_loads("{\"default-ulimits\": {\"nofile\": {\"Soft\": 5}, \"core\": {\"Hard\": 0}}}", 0, NULL);
+	autojson *host = json_loads("{\"Ulimits\": [{\"Name\": \"core\", \"Soft\": 1, \"Hard\": 2}]}", 0, NULL);
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		autojson *c = json_loads(cases[i].config, 0, NULL);
+		struct err e = { 0 };
+
+		assert_int_equal(limits_check_config(c, &e), cases[i].problem ? -1 : 0);
+		if (cases[i].problem)
+			assert_non_null(strstr(e.msg, cases[i].problem));
+		assert_int_equal(limits_vm_memory_mib(c, cases[i].host_mib), cases[i].vm_mib);
+	}
+	limits_add_ulimits(config, host);
+	assert_int_equal(json_array_size(json_object_get(host, "Ulimits")), 2);
+	assert_string_equal(json_str(json_array_get(json_object_get(host, "Ulimits"), 1), "Name", ""), "nofile");
+	assert_int_equal(json_int(json_array_get(json_object_get(host, "Ulimits"), 1), "Hard", 0), 5);
 }
 
 int main(void)
@@ -465,6 +502,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(restarts),
 		cmocka_unit_test(machine_sizes),
+		cmocka_unit_test(defaults_of_the_daemon),
 		cmocka_unit_test(health_turns),
 		cmocka_unit_test(lists_of_numbers),
 		cmocka_unit_test(life_cycle),

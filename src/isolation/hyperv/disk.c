@@ -112,12 +112,29 @@ static int copy_sparse(int from, int to, uint64_t size_bytes)
 	}
 }
 
+/* A size that somebody has asked for isn't worth a model. */
+static int create_own(const char *path, uint64_t size_bytes, uid_t uid, struct err *e)
+{
+	if (access(path, F_OK) == 0)
+		return err_set(e, ERR_CONFLICT, EEXIST, "create %s", path);
+	if (format(path, size_bytes, e))
+		return -1;
+	if (chown(path, uid, uid)) {
+		err_set(e, ERR_SYSTEM, errno, "chown %s", path);
+		unlink(path);
+		return -1;
+	}
+	return 0;
+}
+
 int disk_create(const char *vm_dir, const char *path, uint64_t size_bytes, uid_t uid, struct err *e)
 {
 	autoclose int model = -1, fd = -1;
 
 	if (size_bytes < DISK_BYTES_MIN || size_bytes > (uint64_t)INT64_MAX)
 		return err_set(e, ERR_INVALID, 0, "a disk must have at least %llu MiB", DISK_BYTES_MIN / MIB);
+	if (size_bytes != DISK_MODEL_BYTES)
+		return create_own(path, size_bytes, uid, e);
 	model = open_model(vm_dir, size_bytes, e);
 	if (model < 0)
 		return -1;

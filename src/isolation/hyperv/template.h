@@ -39,10 +39,12 @@ char *template_find(const struct template_options *o);
  * Boots nothing. New reference. */
 json_t *template_report(const struct template_options *o);
 
+#define DISK_MODEL_BYTES (64 * GIB)
+
 /**
  * disk_create - an empty sparse ext4 disk without journal, by copying the one that is kept formatted in vm_dir.
  *
- * @size_bytes  virtual size; the file takes a few hundred KB. Owner: uid. Existing path: ERR_CONFLICT.
+ * @size_bytes  virtual size; another one than DISK_MODEL_BYTES is formatted, which takes longer; the file takes a few hundred KB. Owner: uid. Existing path: ERR_CONFLICT.
  */
 int disk_create(const char *vm_dir, const char *path, uint64_t size_bytes, uid_t uid, struct err *e) must_check;
 

@@ -36,17 +36,25 @@ static bool has_own(const struct child *ch, uint64_t flag)
 	return oci_spec_namespace(ch->spec, flag) || !strcmp(ch->c->b->isolation, "hyperv");
 }
 
-static bool sysctl_allowed(const struct child *ch, const char *name)
+static int sysctl_check(const struct child *ch, const char *name, struct err *e)
 {
 	for (size_t i = 0; i < array_len(sysctl_table); i++) {
 		bool same = sysctl_table[i].is_prefix
 				    ? !strncmp(name, sysctl_table[i].name, strlen(sysctl_table[i].name))
 				    : !strcmp(name, sysctl_table[i].name);
 
-		if (same)
-			return has_own(ch, sysctl_table[i].flag);
+		if (same && has_own(ch, sysctl_table[i].flag))
+			return 0;
+		if (same && sysctl_table[i].flag == CLONE_NEWIPC)
+			return err_set(e, ERR_INVALID, 0, "sysctl \"%s\" is not allowed in the hosts ipc namespace",
+				       name);
+		if (same && sysctl_table[i].flag == CLONE_NEWNET)
+			return err_set(e, ERR_INVALID, 0, "sysctl \"%s\" not allowed in host network namespace", name);
 	}
-	return false;
+	if (!strcmp(name, "kernel.hostname"))
+		return err_set(e, ERR_INVALID, 0,
+			       "sysctl \"%s\" is not allowed as it conflicts with the OCI \"hostname\" field", name);
+	return err_set(e, ERR_INVALID, 0, "sysctl \"%s\" is not in a separate kernel namespace", name);
 }
 
 /* Through the procfs that we have mounted ourselves, and nothing but that (CVE-2025-52881). */
@@ -67,8 +75,8 @@ static int set_sysctl(struct child *ch, const struct oci_pair *s, struct err *e)
 {
 	autoclose int fd = -1;
 
-	if (!sysctl_allowed(ch, s->key))
-		return err_set(e, ERR_INVALID, 0, "sysctl \"%s\" is not in a separate kernel namespace", s->key);
+	if (sysctl_check(ch, s->key, e))
+		return -1;
 	if (ch->proc_fs < 0)
 		return err_set(e, ERR_INVALID, 0, "sysctl \"%s\": the container has no /proc", s->key);
 	fd = open_sysctl(ch->proc_fs, s->key);
