@@ -407,3 +407,25 @@ def test_case_31_forged_frames(engine, run, name, network, probe):
     assert sum(b"HONEST" in f for f in heard) == len(honest)
     passed = [kind for i, kind in enumerate(bad, 1) if any(b"MARK%02d" % i in f for f in heard)]
     assert not passed
+
+
+# --- an engine that is gone for good
+
+def test_network_cleanup(own_engine, name):
+    engine = own_engine()
+    cleanup = ("network-cleanup", "--root", engine.root)
+    tool = program("silo-tool")
+    engine.docker("network", "create", "n1")
+    engine.docker("run", "-d", "--isolation=process", "--name", name, "--network", "n1", "-p", "8080:80", BASE, "sleep", "1000")
+    assert engine.command(tool, *cleanup, code=1) == ""  # the engine runs
+    engine.kill9()
+    assert engine.command(tool, *cleanup, code=1) == ""  # its container does
+    assert "br-" in engine.ip("-o", "link")
+    engine.start()
+    engine.docker("rm", "-f", name)
+    engine.kill9()
+    assert "removed bridge br-" in engine.command(tool, *cleanup)
+    assert engine.command("nft", "list", "tables") == ""
+    until("no device is left", lambda: [line.split()[1] for line in engine.ip("-o", "link").splitlines()] == ["lo:"])
+    engine.start()
+    engine.docker("run", "--rm", "--isolation=process", "--network", "n1", "-p", "8080:80", BASE, "true")
