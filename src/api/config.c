@@ -30,7 +30,7 @@ static const struct option {
 	{ "--config-file", NULL, OPTION_STRING, offsetof(struct config, config_path), "FILE",
 	  "configuration (default " DEFAULT_CONFIG ")" },
 	{ "--isolation", "isolation", OPTION_STRING, offsetof(struct config, isolation), "MODE",
-	  "default isolation of containers: process or hyperv (default: by kind of host)" },
+	  "default isolation of containers: process, hyperv or prefer-process (default: by kind of host)" },
 	{ "--vm-dir", "vm-dir", OPTION_STRING, offsetof(struct config, vm_dir), "DIR",
 	  "guest kernel, initramfs, templates (default ROOT/vm)" },
 	{ "--log-level", "log-level", OPTION_STRING, offsetof(struct config, log_level), "LEVEL",
@@ -46,7 +46,7 @@ static const struct option {
 static const char *const engine_keys[] = { "bip",           "default-address-pools", "dns",    "dns-opts", "dns-search",
 					   "fixed-cidr",    "fixed-cidr-v6",         "icc",    "ip",       "ip-forward",
 					   "ip-masq",       "ip6tables",             "ipv6",   "iptables", "mtu",
-					   "userland-proxy",
+					   "userland-proxy", "windows-base-names", "windows-host-version",
 					   "insecure-registries", "registry-mirrors", "max-concurrent-downloads",
 					   "max-concurrent-uploads", "max-download-attempts" };
 

@@ -94,7 +94,8 @@ static int choose_isolation(struct engine *g, struct container *c, json_t *warni
 	bool explicit_process = strcasecmp(wanted, "process") == 0;
 
 	c->isolation = isolation_choose(wanted, g->isolation, g->client_machine, e);
-	if (!c->isolation)
+	if (!c->isolation ||
+	    windows_isolation_check(g, c->config, *wanted && strcasecmp(wanted, "default") != 0, &c->isolation, e) < 0)
 		return -1;
 	json_object_set_new(c->host, "Isolation", json_string(c->isolation));
 	if (explicit_process && g->client_machine)

@@ -173,7 +173,8 @@ static struct engine *engine_new(const struct engine_options *o, struct err *e)
 	}
 	if (!o->isolation || !*o->isolation || strcmp(o->isolation, "default") == 0)
 		return g;
-	g->isolation = isolation_choose(o->isolation, NULL, false, e);
+	g->prefer_process = strcmp(o->isolation, "prefer-process") == 0;
+	g->isolation = isolation_choose(g->prefer_process ? "process" : o->isolation, NULL, false, e);
 	if (g->isolation)
 		return g;
 	engine_close(g);

@@ -18,6 +18,7 @@
 #include "os/mount.h"
 #include "os/root.h"
 #include "volume/volume.h"
+#include "windows/process.h"
 
 #define MOUNTINFO_BYTES_MAX (16 * MIB)
 
@@ -118,6 +119,29 @@ static int add_from_one(struct engine *g, const char *text, json_t *points, stru
 	return 0;
 }
 
+/* Destinations in a Windows container are paths of Windows. */
+static json_t *parse_bind(const struct container *c, const char *text, const char *driver, struct err *e)
+{
+	autofree char *linux_text = windows_is(c->config) ? windows_bind(text, e) : xstrdup(text);
+
+	return linux_text ? mount_parse_bind(linux_text, driver, e) : NULL;
+}
+
+static json_t *parse_mount(const struct container *c, const json_t *mount, struct err *e)
+{
+	autojson *copy = json_copy((json_t *)(uintptr_t)mount);
+	const char *key = json_member(copy, "Target") && !json_object_get(copy, "Target") ? "target" : "Target";
+	autofree char *target = NULL;
+
+	if (windows_is(c->config)) {
+		target = windows_path(json_str(copy, key, ""), e);
+		if (!target)
+			return NULL;
+		json_object_set_new(copy, key, json_string(target));
+	}
+	return mount_parse_spec(copy, e);
+}
+
 static int add_all(struct engine *g, struct container *c, json_t *points, struct err *e)
 {
 	const char *driver = json_str(c->host, "VolumeDriver", ""), *destination;
@@ -130,15 +154,19 @@ static int add_all(struct engine *g, struct container *c, json_t *points, struct
 			return -1;
 	}
 	json_array_foreach(json_object_get(c->host, "Binds"), i, entry) {
-		if (add(c, points, seen, mount_parse_bind(json_string_value(entry), driver, e), e) < 0)
+		if (add(c, points, seen, parse_bind(c, json_string_value(entry), driver, e), e) < 0)
 			return -1;
 	}
 	json_array_foreach(json_object_get(c->host, "Mounts"), i, entry) {
-		if (add(c, points, seen, mount_parse_spec(entry, e), e) < 0)
+		if (add(c, points, seen, parse_mount(c, entry, e), e) < 0)
 			return -1;
 	}
 	json_object_foreach(json_object_get(c->config, "Volumes"), destination, entry) {
-		autofree char *clean = path_clean(destination);
+		autofree char *path = windows_is(c->config) ? windows_path(destination, e) : xstrdup(destination);
+
+		if (!path)
+			return -1;
+		autofree char *clean = path_clean(path);
 
 		if (strcmp(clean, "/") == 0)
 			return err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", destination);
@@ -490,6 +518,9 @@ json_t *mounts_shown(const json_t *host)
 			if (json_object_get(p, keys[k]))
 				json_object_set(shown, keys[k], json_object_get(p, keys[k]));
 		}
+		autofree char *destination = windows_path_shown(json_str(p, "Destination", ""));
+
+		json_object_set_new(shown, "Destination", json_string(destination));
 		json_array_append_new(out, shown);
 	}
 	return out;

@@ -27,11 +27,19 @@ int windows_config_settle(json_t *config, const json_t *image, struct err *e)
 	unsigned build, revision;
 
 	json_object_del(config, WINDOWS_KEY);
-	if (strcmp(json_str(image, "os", "linux"), "windows") != 0)
-		return 0;
+	if (strcmp(json_str(image, "os", "linux"), "windows") != 0) {
+		const char *dir = json_str(config, "WorkingDir", "");
+
+		return windows_path_has_drive(dir)
+			       ? err_set(e, ERR_INVALID, 0,
+					 "the working directory '%s' is invalid, it needs to be an absolute path", dir)
+			       : 0;
+	}
 	if (strcmp(arch, "amd64") != 0)
-		return err_set(e, ERR_INVALID, 0, "image platform (windows/%s) is not supported: Windows containers run "
-						  "programs for amd64 only", arch);
+		return err_set(e, ERR_INVALID, 0,
+			       "image platform (windows/%s) is not supported: Windows containers run "
+			       "programs for amd64 only",
+			       arch);
 	if (windows_version_parse(version, &build, &revision))
 		return err_set(e, ERR_INVALID, 0, "image config: invalid os.version \"%.64s\"", version);
 	json_object_set_new(config, WINDOWS_KEY, json_string(version));
@@ -78,15 +86,30 @@ int windows_host_check(const json_t *host, struct err *e)
 
 	for (size_t i = 0; i < array_len(refused); i++)
 		if (is_set(json_object_get(host, refused[i].key)))
-			return err_set(e, ERR_INVALID, 0, "%s is not supported for Windows containers", refused[i].option);
+			return err_set(e, ERR_INVALID, 0, "%s is not supported for Windows containers",
+				       refused[i].option);
 	for (size_t i = 0; i < array_len(shared); i++) {
 		const char *value = json_str(host, shared[i].key, "");
 
 		if (strcmp(value, "host") == 0 || strcmp(value, "shareable") == 0 || str_starts(value, "container:"))
-			return err_set(e, ERR_INVALID, 0, "--%s=%s is not supported for Windows containers: they have no %s",
+			return err_set(e, ERR_INVALID, 0,
+				       "--%s=%s is not supported for Windows containers: they have no %s",
 				       shared[i].option, value, shared[i].what);
 	}
 	return 0;
+}
+
+int windows_isolation_check(const struct engine *g, const json_t *config, bool asked, const char **isolation,
+			    struct err *e)
+{
+	const char *host = json_str(g->config, "windows-host-version", NULL);
+	const char *image = json_str(config, WINDOWS_KEY, NULL);
+
+	if (!host || !image)
+		return 0;
+	if (g->prefer_process && !asked && windows_version_fits(host, image, false, NULL))
+		*isolation = "hyperv";
+	return windows_version_fits(host, image, strcmp(*isolation, "hyperv") == 0, e);
 }
 
 /* --- pull ----------------------------------------------------------------------------------------------------------- */

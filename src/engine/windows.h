@@ -18,6 +18,15 @@ struct engine;
  * ERR_INVALID: an image that can't run here.
  */
 int windows_config_settle(json_t *config, const json_t *image, struct err *e) must_check;
+/**
+ * windows_isolation_check - with "windows-host-version" in the configuration: would a Windows host of that version run the
+ * container in this mode? With "isolation": "prefer-process" one that wouldn't runs in hyperv instead, unless a mode was
+ * asked for.
+ *
+ * @isolation  in and out: "process" or "hyperv"
+ */
+int windows_isolation_check(const struct engine *g, const json_t *config, bool asked, const char **isolation,
+			    struct err *e) must_check;
 /* Refuse what a Windows container can't have. host: canonical HostConfig. */
 int windows_host_check(const json_t *host, struct err *e) must_check;
 

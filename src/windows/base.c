@@ -16,21 +16,25 @@
 #define RECIPE "1" /* counts changes of how the base is made that the programs in it don't show */
 #define PROGRAM_BYTES_MAX (64 * MIB)
 
-static int add_program(struct str *out, int dir, const char *name, struct err *e)
+static int add_program(struct str *out, const char *path, struct err *e)
 {
+	const char *slash = strrchr(path, '/');
 	char digest[DIGEST_MAX];
 	autostr data;
 
 	str_init(&data, PROGRAM_BYTES_MAX);
-	if (io_read_file(dir, name, &data, e))
+	if (io_read_file(AT_FDCWD, path, &data, e))
 		return -1;
 	digest_of(data.s ? data.s : "", data.len, digest);
-	return str_printf(out, "%s %s\n", name, digest) ? err_set(e, ERR_LIMIT, 0, "too many programs") : 0;
+	return str_printf(out, "%s %s\n", slash ? slash + 1 : path, digest)
+		       ? err_set(e, ERR_LIMIT, 0, "too many programs")
+		       : 0;
 }
 
 static int wanted(const struct dirent *d)
 {
-	return d->d_name[0] != '.' && (str_ends(d->d_name, ".exe") || str_ends(d->d_name, ".so.6"));
+	return d->d_name[0] != '.' &&
+	       (str_ends(d->d_name, ".exe") || str_ends(d->d_name, ".com") || str_ends(d->d_name, ".so.6"));
 }
 
 char *windows_base_stamp(const char *lib_dir, struct err *e)
@@ -47,11 +51,11 @@ char *windows_base_stamp(const char *lib_dir, struct err *e)
 	if (n < 0)
 		failed = err_set(e, ERR_SYSTEM, errno, "%s", guest);
 	else
-		failed = add_program(&text, AT_FDCWD, winit, e);
+		failed = add_program(&text, winit, e);
 	for (int i = 0; i < n; i++) {
 		autofree char *path = xasprintf("%s/%s", guest, names[i]->d_name);
 
-		failed = failed || add_program(&text, AT_FDCWD, path, e);
+		failed = failed || add_program(&text, path, e);
 		free(names[i]);
 	}
 	free(names);

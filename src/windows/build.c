@@ -37,9 +37,20 @@ int build_run(const char *const *argv, struct err *e)
 static int pack(struct windows_build *b, const char *directory, const char *name, struct err *e)
 {
 	autofree char *archive = xasprintf("%s.tar", name);
-	const char *const tar[] = { "tar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@1700000000",
-				    "--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "-C",
-				    directory, "-cf", archive, ".", NULL };
+	const char *const tar[] = { "tar",
+				    "--sort=name",
+				    "--owner=0",
+				    "--group=0",
+				    "--numeric-owner",
+				    "--mtime=@1700000000",
+				    "--format=pax",
+				    "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+				    "-C",
+				    directory,
+				    "-cf",
+				    archive,
+				    ".",
+				    NULL };
 	const char *const gzip[] = { "gzip", "-1", "-n", archive, NULL };
 	char diff_id[DIGEST_MAX];
 	uint64_t bytes;

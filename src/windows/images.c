@@ -37,11 +37,12 @@ static void make_recipe(const struct windows_name *name, struct recipe *out)
 static char *config_text(const struct windows_name *name, const struct recipe *r, const json_t *stamp, struct err *e)
 {
 	json_t *ids = json_array(), *history = json_array();
-	autojson *doc = json_pack("{s:s, s:s, s:o, s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}", "architecture", "amd64",
-				  "os", "windows", "os.version", json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION),
-				  "created", CREATED, "author", "Silo", "config", "Cmd", "c:\\windows\\system32\\cmd.exe", "User",
-				  name->nano ? "ContainerUser" : "ContainerAdministrator", "WorkingDir", "", "history", history,
-				  "rootfs", "type", "layers", "diff_ids", ids);
+	autojson *doc = json_pack("{s:s, s:s, s:o, s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}", "architecture",
+				  "amd64", "os", "windows", "os.version",
+				  json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION), "created",
+				  CREATED, "author", "Silo", "config", "Cmd", "c:\\windows\\system32\\cmd.exe", "User",
+				  name->nano ? "ContainerUser" : "ContainerAdministrator", "WorkingDir", "", "history",
+				  history, "rootfs", "type", "layers", "diff_ids", ids);
 
 	for (size_t i = 0; i < r->n; i++) {
 		const char *diff_id = json_str(json_object_get(stamp, "layers"), r->layers[i], NULL);
@@ -51,9 +52,10 @@ static char *config_text(const struct windows_name *name, const struct recipe *r
 			return NULL;
 		}
 		json_array_append_new(ids, json_string(diff_id));
-		json_array_append_new(history, json_pack("{s:s, s:s, s:s}", "created", CREATED, "created_by",
-							 i ? "silo: version of Windows" : "silo: Wine of the distribution",
-							 "comment", WINDOWS_COMMENT));
+		json_array_append_new(history,
+				      json_pack("{s:s, s:s, s:s}", "created", CREATED, "created_by",
+						i ? "silo: version of Windows" : "silo: Wine of the distribution",
+						"comment", WINDOWS_COMMENT));
 	}
 	return json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
 }

@@ -23,8 +23,10 @@ static int parse_own(const char *tag, struct windows_name *out, struct err *e)
 	out->nano = !strcmp(tag, "nanoserver");
 	if (out->nano || !strcmp(tag, "servercore"))
 		return 1;
-	return err_set(e, ERR_NOT_FOUND, 0, "silo/windows:%.100s: there are silo/windows:servercore and "
-					    "silo/windows:nanoserver", tag);
+	return err_set(e, ERR_NOT_FOUND, 0,
+		       "silo/windows:%.100s: there are silo/windows:servercore and "
+		       "silo/windows:nanoserver",
+		       tag);
 }
 
 static int parse_microsoft(const char *name, const char *tag, struct windows_name *out, struct err *e)
@@ -32,10 +34,11 @@ static int parse_microsoft(const char *name, const char *tag, struct windows_nam
 	out->version = windows_version_by_tag(tag);
 	if (out->version)
 		return 1;
-	return err_set(e, ERR_NOT_FOUND, 0,
-		       "manifest for %.100s:%.100s not found: the Windows base of Silo can be ltsc2016, ltsc2019, ltsc2022, "
-		       "23h2 and ltsc2025",
-		       name, tag);
+	return err_set(
+		e, ERR_NOT_FOUND, 0,
+		"manifest for %.100s:%.100s not found: the Windows base of Silo can be ltsc2016, ltsc2019, ltsc2022, "
+		"23h2 and ltsc2025",
+		name, tag);
 }
 
 int windows_name_parse(const char *reference, struct windows_name *out, struct err *e)

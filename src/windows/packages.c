@@ -61,9 +61,10 @@ static int write_config(const char *mirror, struct err *e)
 	str_printf(&conf,
 		   "Dir::State \"%s/" BUILD_PACKAGES "/state\";\nDir::State::status \"%s/" BUILD_PACKAGES "/status\";\n"
 		   "Dir::Cache \"%s/" BUILD_PACKAGES "/cache\";\nDir::Etc::sourcelist \"%s/" BUILD_PACKAGES
-		   "/wine.sources\";\nDir::Etc::sourceparts \"-\";\nDir::Etc::preferencesparts \"-\";\n"
-		   "Dir::Etc::preferences \"-\";\nAPT::Architecture \"amd64\";\nAPT::Sandbox::User \"root\";\n"
-		   "APT::Default-Release \"\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
+		   "/wine.sources\";\nDir::Etc::sourceparts \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n"
+		   "Dir::Etc::preferences \"/dev/null\";\nAPT::Architecture \"amd64\";\nAPT::Sandbox::User \"root\";\n"
+		   "APT::Default-Release \"\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n"
+		   "APT::Update::Error-Mode \"any\";\n",
 		   here, here, here, here);
 	str_printf(&sources,
 		   "Types: deb\nURIs: %s\nSuites: " SUITE "\nComponents: main\nArchitectures: amd64\n"

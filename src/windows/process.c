@@ -92,7 +92,16 @@ char *windows_path(const char *path, struct err *e)
 	const char *rest = drive ? path + 2 : path;
 	char *out;
 
-	if ((!drive && !is_slash(*rest)) || (is_slash(rest[0]) && is_slash(rest[1]))) {
+	if (!strncasecmp(path, "\\\\.\\pipe\\", 9)) {
+		err_set(e, ERR_UNSUPPORTED, 0, "named pipes of Windows containers (%s) are not supported yet by Silo",
+			path);
+		return NULL;
+	}
+	if (letter == 'c' && drive && !rest[rest[0] != '\0']) {
+		err_set(e, ERR_INVALID, 0, "destination path (%s) cannot be 'c:' or 'c:\\'", path);
+		return NULL;
+	}
+	if ((!drive && !is_slash(*rest)) || (is_slash(rest[0]) && is_slash(rest[1])) || strstr(rest, "..")) {
 		err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", path);
 		return NULL;
 	}
@@ -106,6 +115,38 @@ char *windows_path(const char *path, struct err *e)
 	return out;
 }
 
+char *windows_path_shown(const char *path)
+{
+	static const char dos[] = WINDOWS_PREFIX "/dosdevices/";
+	char *out;
+
+	if (str_starts(path, WINDOWS_DRIVE_C "/"))
+		out = xasprintf("C:%s", path + strlen(WINDOWS_DRIVE_C));
+	else if (str_starts(path, dos) && path[strlen(dos)] && path[strlen(dos) + 1] == ':')
+		out = xasprintf("%c:%s", toupper((unsigned char)path[strlen(dos)]),
+				path[strlen(dos) + 2] ? path + strlen(dos) + 2 : "\\");
+	else
+		return xstrdup(path);
+	for (char *at = out; *at; at++)
+		if (*at == '/')
+			*at = '\\';
+	return out;
+}
+
+char *windows_bind(const char *text, struct err *e)
+{
+	const char *destination = text;
+	size_t n;
+
+	if (!windows_path_has_drive(text) && text[strcspn(text, ":")])
+		destination = text + strcspn(text, ":") + 1;
+	n = windows_path_has_drive(destination) ? 2 + strcspn(destination + 2, ":") : strcspn(destination, ":");
+	autofree char *wanted = xstrndup(destination, n);
+	autofree char *path = windows_path(wanted, e);
+
+	return path ? xasprintf("%.*s%s%s", (int)(destination - text), text, path, destination + n) : NULL;
+}
+
 /* --- process -------------------------------------------------------------------------------------------------------- */
 
 static int check_user(const char *name, struct err *e)
@@ -114,7 +155,8 @@ static int check_user(const char *name, struct err *e)
 		if (!strcasecmp(users[i], name))
 			return 0;
 	return *name ? err_set(e, ERR_INVALID, 0,
-			       "unable to find user %s: a Windows container has ContainerAdministrator and ContainerUser",
+			       "unable to find user %s: a Windows container has ContainerAdministrator and "
+			       "ContainerUser",
 			       name)
 		     : 0;
 }

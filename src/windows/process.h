@@ -34,6 +34,13 @@ char *windows_command_line(const json_t *args, bool escaped);
  * Heap string, or NULL with ERR_INVALID "invalid volume specification" for one that isn't absolute.
  */
 char *windows_path(const char *path, struct err *e) must_check;
+/* The other way round, for a path that windows_path() has made; others are copied. Heap string. */
+char *windows_path_shown(const char *path);
+/**
+ * windows_bind - "[source:]destination[:mode]" of -v with the destination as windows_path() has it. Heap string, or NULL
+ * with *e.
+ */
+char *windows_bind(const char *text, struct err *e) must_check;
 /* Whether it begins with a drive: "C:\" or "c:/". */
 bool windows_path_has_drive(const char *path);
 

@@ -210,6 +210,7 @@ static const char *const nano_with[] = {
 	"more.com",
 	"net1.exe",
 	"silo-pipe.exe",
+	"silo-console.exe",
 	"silo-run.exe",
 	"systeminfo.exe",
 	"tar.exe",

@@ -175,7 +175,7 @@ int build_programs(void *arg, struct err *e)
 		autofree char *from = xasprintf("%s/%s", guest, d->d_name);
 		autofree char *to = xasprintf(BUILD_DLLS "/%s", d->d_name);
 
-		if (str_ends(d->d_name, ".exe"))
+		if (str_ends(d->d_name, ".exe") || str_ends(d->d_name, ".com"))
 			failed = build_copy(from, to, 0644, e);
 	}
 	closedir(dir);

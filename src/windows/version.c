@@ -88,3 +88,38 @@ int windows_version_parse(const char *os_version, unsigned *build, unsigned *rev
 		return 0;
 	return sscanf(os_version, "10.0.%u%c", build, &rest) == 1 ? 0 : -1;
 }
+
+/* The oldest image that a host runs process-isolated: the long-term release before it, and none before 20348. */
+static unsigned process_floor(unsigned host)
+{
+	static const unsigned releases[] = { 26100, 20348 };
+
+	for (size_t i = 0; i < array_len(releases); i++)
+		if (releases[i] < host)
+			return releases[i];
+	return host;
+}
+
+int windows_version_fits(const char *host, const char *image, bool hyperv, struct err *e)
+{
+	unsigned host_build, host_revision, build, revision;
+	bool fits;
+
+	if (windows_version_parse(host, &host_build, &host_revision))
+		return err_set(e, ERR_INVALID, 0, "windows-host-version: \"%.64s\" is no version such as 10.0.20348",
+			       host);
+	if (windows_version_parse(image, &build, &revision))
+		return err_set(e, ERR_INVALID, 0, "invalid version of Windows: \"%.64s\"", image);
+	if (build > host_build)
+		return err_set(e, ERR_INVALID, 0,
+			       "a Windows version 10.0.%u-based image is incompatible with a 10.0.%u host", build,
+			       host_build);
+	if (hyperv)
+		return 0;
+	fits = host_build < 20348 ? build == host_build : build >= process_floor(host_build);
+	if (host_build == 14393 && host_revision && revision != host_revision)
+		fits = false;
+	return fits ? 0
+		    : err_set(e, ERR_INVALID, 0,
+			      "The container operating system does not match the host operating system. (0xc0370101)");
+}

@@ -27,6 +27,15 @@ const struct windows_version *windows_version_by_tag(const char *tag);
 /* What `ver`, the registry and the version calls of every program in the container say. */
 void windows_version_apply(struct registry *system, const struct windows_version *v, bool nano);
 
+/**
+ * windows_version_fits - would a Windows host of this version run this image? Source: Microsoft, "Windows container version
+ * compatibility"; containerd's platform matcher.
+ *
+ * @host, @image  "10.0.20348" or "10.0.20348.1"
+ * 0, or -1 with ERR_INVALID and the text that Windows has for it.
+ */
+int windows_version_fits(const char *host, const char *image, bool hyperv, struct err *e) must_check;
+
 /* "10.0.20348.1" in numbers: 0, or -1 when it isn't of that form. */
 int windows_version_parse(const char *os_version, unsigned *build, unsigned *revision);
 

@@ -30,6 +30,7 @@
 #include "windows/layout.h"
 
 #define LAUNCHER WINDOWS_DRIVE_C "/windows/system32/silo-run.exe"
+#define LAUNCHER_CONSOLE WINDOWS_DRIVE_C "/windows/system32/silo-console.exe"
 #define EXIT_NOT_FOUND 127
 #define EXIT_CANNOT_RUN 126
 #define END_SECONDS 5 /* for Wine's server to write the registry */
@@ -187,13 +188,15 @@ static void start_launcher(struct winit *w)
 	if (!w->launcher) {
 		unblock_signals();
 		setsid();
+		(void)!chdir(WINDOWS_DRIVE_C); /* a directory that Windows can see */
 		if (w->console)
 			dup2(pipe_fds[0], 0);
 		if (pair[1] == 3)
 			fcntl(3, F_SETFD, 0);
 		else
 			dup2(pair[1], 3);
-		execle(WINDOWS_LOADER, WINDOWS_LOADER, LAUNCHER, NULL, wine_environment);
+		execle(WINDOWS_LOADER, WINDOWS_LOADER, w->console ? LAUNCHER_CONSOLE : LAUNCHER, NULL,
+		       wine_environment);
 		_exit(EXIT_NOT_FOUND);
 	}
 	close(pair[1]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What silo-winit (Linux, pid 1 of a Windows container) and silo-run.exe (Windows, the launcher) say to each other: one
+ * What silo-winit (Linux, pid 1 of a Windows container) and silo-run.exe (Windows, the launcher; with a terminal silo-console.exe) say to each other: one
  * message is one packet of a SOCK_SEQPACKET pair, a letter and its text in UTF-8. The launcher gets the descriptor's
  * number in the environment variable CONTROL_VARIABLE.
  */

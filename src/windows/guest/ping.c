@@ -255,6 +255,7 @@ static int ping(const struct options *o, const struct addrinfo *to)
 			count_reply(o, &r);
 		else
 			show_failure(ok ? r.status : GetLastError());
+		fflush(stdout);
 	}
 	if (!InterlockedExchange(&totals.ending, 1))
 		show_statistics();
@@ -267,7 +268,7 @@ int main(int argc, char **argv)
 	struct addrinfo *to;
 	WSADATA wsa;
 
-	setvbuf(stdout, NULL, _IONBF, 0);
+	setvbuf(stdout, NULL, _IOFBF, 4096); /* flushed a line at a time: a console shows every write by itself */
 	if (!parse(&o, argc, argv)) {
 		printf("%s", usage);
 		return 1;
@@ -285,5 +286,6 @@ int main(int argc, char **argv)
 		printf("\nPinging %s [%s] with %u bytes of data:\n", o.host, totals.address, o.size);
 	else
 		printf("\nPinging %s with %u bytes of data:\n", o.host, o.size);
+	fflush(stdout);
 	return ping(&o, to);
 }
