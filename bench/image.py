@@ -19,14 +19,30 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/flow"))
-sys.path.insert(0, str(TOP / "bench"))
 
-from engine import BUILD, DOCKER, Engine  # noqa: E402
+from engine import BUILD, DOCKER, Engine, until  # noqa: E402
 from images import busybox_entries, docker_archive, layer  # noqa: E402
-from start import Dockerd  # noqa: E402
 
 LAYERS, LAYER_BYTES = 10, 62_000_000
 IMAGE = "bench/image:1"
+
+
+class Dockerd:
+    """A private dockerd in the engine's network namespace: both have the same network."""
+
+    def __init__(self, top, engine):
+        self.socket, self.log = top / "dockerd.sock", open(top / "dockerd.log", "wb")
+        self.environment = dict(engine.cli_environment, DOCKER_HOST=f"unix://{self.socket}")
+        self.process = subprocess.Popen(
+            [*engine.enter(), "dockerd", "--data-root", top / "dockerd", "--exec-root", top / "dockerd-run", "-H",
+             f"unix://{self.socket}", "--pidfile", top / "dockerd.pid", "--bridge=none", "--iptables=false"],
+            pass_fds=[engine.namespace], stdout=self.log, stderr=self.log)
+        until("dockerd answers", lambda: subprocess.run([DOCKER, "version"], env=self.environment, capture_output=True,
+                                                        check=False).returncode == 0)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
 
 
 def host_files():
@@ -131,7 +147,7 @@ def measure(top, engine, dockerd, paths, rounds):
     cases = [("plain untar", lambda: untar(top)), ("pure gzip -t", lambda: decompress(top))]
     for form, path in paths.items():
         cases.append((f"silo, {form} layers", lambda path=path: load(engine.cli_environment, path)))
-        if dockerd.process:
+        if dockerd:
             cases.append((f"dockerd, {form} layers", lambda path=path: load(dockerd.environment, path)))
     took = {name: [] for name, _ in cases}
     for _ in range(rounds):
@@ -160,18 +176,19 @@ def main():
     rounds = parser.parse_args().rounds
     top = Path(tempfile.mkdtemp(prefix="silo-bench-"))
     engine = Engine(Path(os.environ.get("SILO_VM_DIR", BUILD / "vm")), "--isolation", "process").start()
-    dockerd = Dockerd(top)
+    dockerd = Dockerd(top, engine) if shutil.which("dockerd") else None
     try:
         paths = make_archives(top)
-        if dockerd.process:
+        if dockerd:
             exchange(engine, dockerd)
         median = measure(top, engine, dockerd, paths, rounds)
-        text = report(median, peak_kb(engine.process.pid), bool(dockerd.process))
+        text = report(median, peak_kb(engine.process.pid), bool(dockerd))
         print(text)
         results = TOP / "bench/image.md"
         results.write_text(f"# script/bench image\n\n{text}")
     finally:
-        dockerd.stop()
+        if dockerd:
+            dockerd.stop()
         engine.stop()
         engine.remove()
         shutil.rmtree(top, ignore_errors=True)

@@ -16,28 +16,10 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/flow"))
 sys.path.insert(0, str(TOP / "bench"))
 
-from engine import BUILD, DOCKER, Engine, until  # noqa: E402
-from image import LAYERS, LAYER_BYTES, decompress, host_files, make_layer, peak_kb, seconds, untar  # noqa: E402
+from engine import BUILD, DOCKER, Engine  # noqa: E402
+from image import Dockerd, LAYERS, LAYER_BYTES, decompress, host_files, make_layer, peak_kb, seconds, untar  # noqa: E402
 from images import oci_layout  # noqa: E402
 from registries import RealRegistry  # noqa: E402
-
-
-class Dockerd:
-    """A private dockerd in the engine's network namespace: both reach the same registry."""
-
-    def __init__(self, top, engine):
-        self.socket, self.log = top / "dockerd.sock", open(top / "dockerd.log", "wb")
-        self.environment = dict(engine.cli_environment, DOCKER_HOST=f"unix://{self.socket}")
-        self.process = subprocess.Popen(
-            [*engine.enter(), "dockerd", "--data-root", top / "dockerd", "--exec-root", top / "dockerd-run", "-H",
-             f"unix://{self.socket}", "--pidfile", top / "dockerd.pid", "--bridge=none", "--iptables=false"],
-            pass_fds=[engine.namespace], stdout=self.log, stderr=self.log)
-        until("dockerd answers", lambda: subprocess.run([DOCKER, "version"], env=self.environment, capture_output=True,
-                                                        check=False).returncode == 0)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
 
 
 def seed(top, engine, name):
