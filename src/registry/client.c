@@ -343,15 +343,20 @@ int client_do(struct job *j, const char *path, const char *scope, struct http_re
 		struct endpoint *ep = &c->endpoints[i];
 		enum http_failure rc;
 
+		int failed;
+
 		*e = (struct err){ 0 };
-		if (!try_endpoint(j, ep, path, scope, r, a, &rc, e)) {
+		failed = try_endpoint(j, ep, path, scope, r, a, &rc, e);
+		if (ep_out)
+			*ep_out = ep;
+		/* A registry that refuses is there all the same; a mirror only counts when it serves. */
+		if (!failed || (rc == HTTP_OK && !ep->mirror)) {
 			pthread_mutex_lock(&c->lock);
 			c->current = i;
 			pthread_mutex_unlock(&c->lock);
-			if (ep_out)
-				*ep_out = ep;
-			return 0;
 		}
+		if (!failed)
+			return 0;
 		/* A mirror needn't have everything; otherwise only what isn't there at all is replaced by the next. */
 		if (i + 1 >= c->n_endpoints || rc == HTTP_CANCELLED || (!ep->mirror && rc != HTTP_UNREACHABLE))
 			return -1;

@@ -95,7 +95,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(200, b"{}")
         if path == "/token":
             return self.server.issue(self)
-        name, kind, ref = path.removeprefix("/v2/").rsplit("/", 2)
+        name, kind, ref = ("//" + path.removeprefix("/v2/")).rsplit("/", 2)
+        name = name.removeprefix("//")
         if kind == "blobs" and ref in self.server.blobs:
             return self.send_blob(self.server.blobs[ref])
         if kind == "manifests" and (name, ref) in self.server.manifests:

@@ -207,6 +207,57 @@ def test_pull_by_digest_and_all_tags(engine, docker, fake):
     assert "manifest verification failed" in wrong.err
 
 
+def test_pull_foreign_layers(engine, docker, fake):
+    """Layers that only are at another address: checked like all others, and asked for without credentials."""
+    registry, elsewhere = fake(), fake()
+    layers = small_layers()
+    for layer in layers:
+        elsewhere.add_blob(layer)
+
+    def move(manifest):
+        for layer in manifest["layers"]:
+            layer["mediaType"] = OCI + "layer.nondistributable.v1.tar"
+            layer["urls"] = ["ftp://no.such", f"http://{elsewhere.host}/v2/any/blobs/{layer['digest']}"]
+            del registry.blobs[layer["digest"]]
+    registry.add_image("lib/f", "latest", layers, change=move)
+    registry.require_token("u", "p")
+    docker("login", "-u", "u", "--password-stdin", registry.host, stdin="p")
+    docker("pull", f"{registry.host}/lib/f")
+    docker("logout", registry.host)
+    assert not any("Authorization" in headers for _, _, headers in elsewhere.requests)
+    # A push skips them.
+    target = fake()
+    sent = []
+
+    def accept(handler):
+        length = int(handler.headers.get("Content-Length") or 0)
+        sent.append((handler.command, handler.rfile.read(length)))
+        if handler.command == "HEAD":
+            return False
+        handler.send(202 if handler.command == "POST" else 201, Location=f"{handler.path}id")
+        return True
+    target.fault = accept
+    docker("tag", f"{registry.host}/lib/f", f"{target.host}/lib/f")
+    out = docker("push", f"{target.host}/lib/f").out
+    assert out.count(": Skipped foreign layer\n") == 2 and not any(data in layers for _, data in sent), out
+
+
+def test_search(engine, docker, fake):
+    registry = fake()
+    found = [{"name": "lib/x", "description": "an x", "star_count": 3, "is_official": False, "is_automated": False}]
+
+    def answer(handler):
+        if not handler.path.startswith("/v1/search"):
+            return False
+        handler.send(200, json.dumps({"num_results": 1, "results": found}).encode())
+        return True
+    registry.fault = answer
+    assert "an x" in docker("search", f"{registry.host}/x y").out
+    assert registry.requests[-1][1] == "/v1/search?q=x%20y&n=25"
+    registry.fault = None
+    assert docker("search", f"{registry.host}/x", code=1)
+
+
 # --- registries that misbehave -----------------------------------------------------------------------------------------
 def truncated(data, at, times):
     """Answer blob requests with the first `at` bytes of what was asked for, then close; so many times."""
