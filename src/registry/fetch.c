@@ -167,13 +167,16 @@ static void *run(void *arg)
 }
 
 /* A file without a name: gone with its last descriptor, and yet the store can give it one. */
-static int open_file(int dir, const char *digest)
+static int open_file(int dir)
 {
 	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char name[17];
 
-	if (fd < 0 && errno == EOPNOTSUPP)
-		fd = openat(dir, digest_hex(digest), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	return fd;
+	if (fd >= 0 || errno != EOPNOTSUPP)
+		return fd;
+	/* This file system can't: a named one, which goes with the directory. */
+	random_hex(name, 8);
+	return openat(dir, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 }
 
 static struct fetch *fetch_new(struct registry *r, struct session *s, int dir, const char *digest, int64_t size,
@@ -188,7 +191,7 @@ static struct fetch *fetch_new(struct registry *r, struct session *s, int dir, c
 	f->users = 1;
 	f->refs = 2;
 	snprintf(f->digest, sizeof(f->digest), "%s", digest);
-	f->file = open_file(dir, digest);
+	f->file = open_file(dir);
 	if (f->file >= 0)
 		return f;
 	err_set(e, ERR_SYSTEM, errno, "file for a download");
