@@ -32,6 +32,20 @@ static int parse_args(char **argv, enum unpack_mode *mode, struct unpack_limits 
 	return *end[0] || *end[1] ? -1 : 0;
 }
 
+/* No archive for us: only the compression goes. */
+static int pass_stream(struct err *e)
+{
+	struct unpack_stream *s = unpack_stream_new(STDIN_FILENO, false);
+	const void *data;
+	ssize_t n;
+
+	while ((n = unpack_stream_next(s, &data, e)) > 0)
+		if (io_write_all(STDOUT_FILENO, data, (size_t)n))
+			break;
+	unpack_stream_free(s);
+	return n ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct unpack_limits limits;
@@ -41,11 +55,13 @@ int main(int argc, char **argv)
 
 	log_init("silo-unpack", LOG_LEVEL_WARN);
 	if (argc != 4 || parse_args(argv, &mode, &limits)) {
-		log_error("usage: silo-unpack layer|archive|context MAX_ENTRIES MAX_BYTES");
+		log_error("usage: silo-unpack layer|archive|context|stream MAX_ENTRIES MAX_BYTES");
 		return 2;
 	}
 	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)
 		return 2;
+	if (mode == UNPACK_STREAM)
+		return unpack_jail(mode, &e) || pass_stream(&e);
 	if (unpack_jail(mode, &e) ||
 	    unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, &limits, &result, &e)) {
 		send_record(UNPACK_ERROR, &e, sizeof(e));

@@ -2,6 +2,7 @@
 /* docker cp, diff, export: the Engine API's view of a container's files. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -115,6 +116,39 @@ static int check_writable(struct container *c, const char *resolved, struct err 
 	return 0;
 }
 
+/* By its first bytes, which stay unread. fd: a socket. */
+static bool is_compressed(int fd)
+{
+	static const unsigned char magics[][2] = { { 0x1f, 0x8b } /* gzip */, { 0x28, 0xb5 } /* zstd */ };
+	unsigned char head[2];
+
+	if (recv(fd, head, sizeof(head), MSG_PEEK) != sizeof(head))
+		return false;
+	for (size_t i = 0; i < array_len(magics); i++)
+		if (!memcmp(head, magics[i], sizeof(head)))
+			return true;
+	return false;
+}
+
+static int send_archive(struct talk *t, int fd, struct err *e)
+{
+	struct image_inflate *x;
+	struct err damaged = { 0 };
+	int plain, rc;
+
+	if (!is_compressed(fd))
+		return talk_send(t, fd, e);
+	x = image_inflate_new(t->g->images, fd, &plain, e);
+	if (!x)
+		return -1;
+	rc = talk_send(t, plain, e);
+	close_fd(&plain);
+	/* What the helper says is the cause, if it says anything: a tar that ends too early is what follows. */
+	if (image_inflate_end(x, &damaged) && rc && e->kind == ERR_INVALID)
+		*e = damaged;
+	return rc;
+}
+
 int engine_archive_put(struct engine *g, const char *ref, const char *path, bool no_overwrite, bool copy_owner, int fd,
 		       struct err *e)
 {
@@ -132,7 +166,7 @@ int engine_archive_put(struct engine *g, const char *ref, const char *path, bool
 		json_object_set_new(request, "owner", json_string(user));
 	if (talk_open(&t, g, c, request, true, &head, e))
 		return file_error(ref, path, e);
-	rc = check_writable(c, json_str(head, "resolved", ""), e) || talk_send(&t, fd, e);
+	rc = check_writable(c, json_str(head, "resolved", ""), e) || send_archive(&t, fd, e);
 	talk_close(&t);
 	if (!rc)
 		container_event(g, c, "extract-to-dir", NULL);

@@ -80,6 +80,12 @@ int image_derive(struct image_store *s, const struct image_derived *d, image_sou
 /* Carry out Dockerfile instructions (array of strings, may be NULL) on a config's "config" member. ERR_INVALID. */
 int image_apply_changes(const json_t *changes, json_t *config, struct err *e) must_check;
 
+/* What fd gives (gzip or zstd), decompressed by the helper process: read it from *out, close that, then end it: waits;
+ * ERR_INVALID when fd's bytes weren't complete and good. To be ended by the thread that made it. */
+struct image_inflate;
+struct image_inflate *image_inflate_new(struct image_store *s, int fd, int *out, struct err *e) must_check;
+int image_inflate_end(struct image_inflate *x, struct err *e);
+
 /* Takes bytes; non-zero: nobody wants more. */
 typedef int image_sink_fn(void *arg, const void *data, size_t n);
 /**

@@ -351,3 +351,45 @@ bool layer_known(struct image_store *s, const char *chain)
 
 	return json_array_size(rows) > 0;
 }
+
+struct image_inflate {
+	struct work work;
+	pid_t pid;
+};
+
+struct image_inflate *image_inflate_new(struct image_store *s, int fd, int *out, struct err *e)
+{
+	char *const argv[] = { "silo-unpack", (char *)(uintptr_t)unpack_mode_names[UNPACK_STREAM], "0", "0", NULL };
+	struct image_inflate *x = xcalloc(1, sizeof(*x));
+	int ends[2], rc;
+
+	x->work.fd = -1;
+	*out = -1;
+	if (work_open(s, "inflate", &x->work, e) || pipe2(ends, O_CLOEXEC)) {
+		if (!e->kind)
+			err_set(e, ERR_SYSTEM, errno, "pipe");
+		image_inflate_end(x, NULL);
+		return NULL;
+	}
+	rc = spawn(s->o.unpack_path, argv, fd, ends[1], x->work.fd, &x->pid);
+	close(ends[1]);
+	*out = ends[0];
+	if (!rc)
+		return x;
+	err_set(e, ERR_SYSTEM, rc, "%s", s->o.unpack_path);
+	x->pid = 0;
+	close_fd(out);
+	image_inflate_end(x, NULL);
+	return NULL;
+}
+
+int image_inflate_end(struct image_inflate *x, struct err *e)
+{
+	int status = 0;
+
+	while (x->pid > 0 && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	work_close(&x->work);
+	free(x);
+	return status ? err_set(e, ERR_INVALID, 0, "the archive's compression is damaged") : 0;
+}

@@ -28,11 +28,13 @@ enum unpack_mode {
 	UNPACK_LAYER,   /* one layer: owners, modes, xattrs, devices; whiteouts in overlayfs form */
 	UNPACK_ARCHIVE, /* what docker save writes: regular files, directories, links; owned by root, private */
 	UNPACK_CONTEXT, /* of docker build: modes, times and xattrs are kept; all owned by root */
+	UNPACK_STREAM,  /* nothing is unpacked: fd 1 receives what fd 0 gives, decompressed; exit code 0 when that is all */
 };
 
 /* Argument MODE. */
 static const char *const unpack_mode_names[] = {
-	[UNPACK_LAYER] = "layer", [UNPACK_ARCHIVE] = "archive", [UNPACK_CONTEXT] = "context"
+	[UNPACK_LAYER] = "layer", [UNPACK_ARCHIVE] = "archive", [UNPACK_CONTEXT] = "context",
+	[UNPACK_STREAM] = "stream",
 };
 
 struct unpack_limits {
@@ -76,8 +78,7 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 
 /* --- stream: decompressed and hashed on the way ---------------------------------------------------------------- */
 struct unpack_stream;
-/* fd borrowed. */
-/* digested: its SHA-256 will be asked for. */
+/* fd borrowed; digested: its SHA-256 will be asked for. */
 struct unpack_stream *unpack_stream_new(int fd, bool digested);
 void unpack_stream_free(struct unpack_stream *s);
 /**

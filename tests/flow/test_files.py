@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """docker cp, diff, export and commit: on running, paused and stopped containers, in both modes."""
 import base64
+import gzip
 import io
 import json
 import os
@@ -77,6 +78,10 @@ def check_in(engine, ref, tmp_path, mark):
     engine.docker("cp", "-", f"{ref}:/dir", stdin=tar_of(entry("piped", data=mark.encode()), symlink("out", "/etc"),
                                                          entry("out/through", data=mark.encode()),
                                                          entry("n" * 150 + "/" + "m" * 120, data=b"long")))
+    engine.docker("cp", "-", f"{ref}:/tmp", stdin=gzip.compress(tar_of(entry("packed", data=mark.encode()))))
+    assert entries(engine.docker("cp", f"{ref}:/tmp/packed", "-").raw)["packed"].size == len(mark)
+    damaged = gzip.compress(tar_of(entry("packed", data=os.urandom(9000))))[:5000]
+    assert engine.docker("cp", "-", f"{ref}:/tmp", stdin=damaged, code=1).err
     got = entries(engine.docker("cp", f"{ref}:/volume/in-{mark}/file", "-").raw)
     assert got["file"].size == len(mark)
     # The symlink led to where it leads in the container.
