@@ -28,6 +28,7 @@ struct guest_container {
 	struct guest_process *processes;
 	char *dir;  /* AGENT_RUN_DIR/<id>: its mounts */
 	char *disk; /* device of the writable layer, while mounted */
+	int targets[2]; /* of its disks on the SCSI bus; -1 = elsewhere */
 };
 
 /**

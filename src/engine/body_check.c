@@ -301,8 +301,6 @@ static int check_network(const json_t *host, bool hyperv, struct err *e)
 		return err_set(e, ERR_INVALID, 0,
 			       "host network is not possible with hyperv isolation: a virtual machine has its "
 			       "own network stack");
-	if (hyperv && joins)
-		return err_set(e, ERR_UNSUPPORTED, 0, "--network=%s is not supported yet with hyperv isolation", mode);
 	if (joins && publishes)
 		return err_set(e, ERR_INVALID, 0,
 			       "conflicting options: port publishing and the container type network mode");

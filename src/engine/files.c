@@ -185,13 +185,16 @@ int files_create(struct engine *g, struct container *c, struct err *e)
 
 /* --- bundle -------------------------------------------------------------------------------------------------------- */
 
-static json_t *bundle_files(struct engine *g, struct container *c)
+/* Who shares a network shares the files that speak of it. */
+static json_t *bundle_files(struct engine *g, struct container *c, const json_t *host)
 {
 	static const char *const names[] = { "hosts", "hostname", "resolv.conf" };
+	const char *mode = json_str(host, "NetworkMode", "");
+	autorecord *other = str_starts(mode, "container:") ? table_find(g, mode + strlen("container:"), NULL) : NULL;
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < array_len(names); i++) {
-		autofree char *source = path_data(g, c->id, names[i]);
+		autofree char *source = path_data(g, other ? other->id : c->id, names[i]);
 
 		json_array_append_new(list, json_pack("{s:o, s:s}", "destination", json_sprintf("/etc/%s", names[i]),
 						      "source", source));
@@ -279,16 +282,15 @@ static json_t *make_silo(struct engine *g, struct container *c, const json_t *co
 	if (!rootfs)
 		return NULL;
 	silo = json_pack("{s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s}", "id", c->id, "isolation", c->isolation, "rootfs",
-			 rootfs, "files", bundle_files(g, c), "stdin", "open", json_bool(config, "OpenStdin", false),
-			 "once", json_bool(config, "StdinOnce", false), "exit_path", exit_path);
+			 rootfs, "files", bundle_files(g, c, host), "stdin", "open",
+			 json_bool(config, "OpenStdin", false), "once", json_bool(config, "StdinOnce", false),
+			 "exit_path", exit_path);
 	log = bundle_log(g, c, host);
 	if (log)
 		json_object_set_new(silo, "log", log);
 	if (json_bool(host, "Init", false))
 		json_object_set_new(silo, "init", json_string(init));
 	if (bundle_seccomp(g, host, silo, e) < 0)
-		return NULL;
-	if (strcmp(c->isolation, "hyperv") == 0 && bundle_vm(g, c, silo, e) < 0)
 		return NULL;
 	return take_ptr(&silo);
 }
@@ -361,6 +363,8 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 
 	if (!silo)
+		return -1;
+	if (in.hyperv && !*net->machine && bundle_vm(g, c, silo, e) < 0)
 		return -1;
 	if (net->guest)
 		json_object_set_new(silo, "network", machine_first_network(net->guest));

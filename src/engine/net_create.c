@@ -117,6 +117,8 @@ int net_create(struct engine *g, struct container *c, const json_t *body, struct
 
 	if (strcmp(mode, "nat") == 0)
 		json_object_set_new(c->host, "NetworkMode", json_string("bridge"));
+	if (str_starts(mode, "container:") && join_check(g, c, mode + strlen("container:"), e) < 0)
+		return -1;
 	pthread_mutex_lock(&w->lock);
 	if (!str_starts(mode, "container:"))
 		rc = read_networks(w, c, body, config, e);

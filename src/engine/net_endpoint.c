@@ -323,29 +323,6 @@ static int start_box(struct networking *w, struct net_box *b, struct container *
 	return box_save(w, b, e);
 }
 
-/* container:X. */
-static int join_container(struct engine *g, const char *ref, struct net_setup *out, struct err *e)
-{
-	autorecord *other = table_find(g, ref, e);
-	pid_t pid = 0;
-
-	if (!other)
-		return -1;
-	pthread_mutex_lock(&other->lock);
-	if (other->state == LIFE_RUNNING || other->state == LIFE_PAUSED)
-		pid = other->pid;
-	pthread_mutex_unlock(&other->lock);
-	if (pid <= 0)
-		return err_set(e, ERR_CONFLICT, 0, "cannot join network of a non running container: %s", other->id);
-	if (strcmp(other->isolation, "process") != 0)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "--network=container: %s is a hyperv container: its network is inside its "
-			       "virtual machine",
-			       ref);
-	out->fd = netns_of(pid, e);
-	return out->fd < 0 ? -1 : 0;
-}
-
 int net_start(struct engine *g, struct container *c, struct net_setup *out, struct err *e)
 {
 	struct networking *w = g->net;
@@ -356,7 +333,7 @@ int net_start(struct engine *g, struct container *c, struct net_setup *out, stru
 
 	*out = (struct net_setup){ .fd = -1 };
 	if (strncmp(mode, "container:", strlen("container:")) == 0)
-		return join_container(g, mode + strlen("container:"), out, e);
+		return join_container(g, c, mode + strlen("container:"), out, e);
 	pthread_mutex_lock(&w->lock);
 	b = box_find(w, c->id);
 	if (!b) {

@@ -180,6 +180,13 @@ int box_connect_live(struct networking *w, struct net_box *b, struct network *n,
 		     struct err *e) must_check;
 void box_disconnect_live(struct networking *w, struct net_box *b, struct network *n, int pid);
 
+/* --- container:X (net_join.c); no lock held ---------------------------------------------------------------------------------- */
+/* ERR_INVALID where X is there and isn't of c's kind. */
+int join_check(struct engine *g, const struct container *c, const char *ref, struct err *e) must_check;
+/* The namespace or the machine of X, which must run. */
+int join_container(struct engine *g, const struct container *c, const char *ref, struct net_setup *out,
+		   struct err *e) must_check;
+
 /* --- virtual machines (net_machine.c); lock held ----------------------------------------------------------------------------- */
 /* ERR_UNSUPPORTED for more networks than a machine has cards. */
 /* Where its tap device is a port: a descriptor, or -1. (net_endpoint.c) */

@@ -106,11 +106,19 @@ static int spawn_monitor(struct run *r, struct err *e)
 	return 0;
 }
 
+/* Its monitor is that of the machine. */
+static int join_machine(struct run *r, struct err *e)
+{
+	autofree char *machine = path_run(r->g, r->net.machine, NULL);
+
+	return monitor_spawn_joined(machine, r->dir, e);
+}
+
 static int run_spawn(void *arg, struct err *e)
 {
 	struct run *r = arg;
 
-	if (!take_standby(r) && spawn_monitor(r, e))
+	if (*r->net.machine ? join_machine(r, e) : !take_standby(r) && spawn_monitor(r, e))
 		return -1;
 	pthread_mutex_lock(&r->c->lock);
 	r->c->monitor_alive = true;
@@ -232,9 +240,11 @@ static void set_failed(struct run *r, struct err *e)
 /* Make a monitor of a failed start go, whatever it is doing. */
 static void give_up(struct run *r)
 {
-	if (r->pidfd < 0 || r->told.kind) /* one that has told its error ends by itself */
+	bool joined = *r->net.machine; /* no process of its own */
+
+	if ((r->pidfd < 0 && !joined) || r->told.kind) /* one that has told its error ends by itself */
 		return;
-	if (r->watch < 0 || monitor_end(r->dir, NULL) < 0)
+	if (((r->watch < 0 && !joined) || monitor_end(r->dir, NULL) < 0) && r->pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
 }
 
@@ -243,8 +253,14 @@ static void hand_over(struct run *r)
 {
 	struct err e = { 0 };
 
-	if (r->pidfd < 0 && r->watch < 0)
+	if (r->pidfd < 0 && r->watch < 0) {
+		/* One that has joined a machine, and couldn't be reached. */
+		pthread_mutex_lock(&r->c->lock);
+		if (*r->net.machine)
+			r->c->monitor_alive = false;
+		pthread_mutex_unlock(&r->c->lock);
 		return;
+	}
 	if (watcher_add(r->g->watcher, r->c, take_fd(&r->watch), take_fd(&r->pidfd), &e) < 0)
 		log_error("container %.12s: %s", r->c->id, e.msg);
 }
@@ -331,7 +347,7 @@ int run_start(struct engine *g, struct container *c, struct err *e)
 		mounts_event(g, c, "mount");
 		set_running(&r);
 		container_event(g, c, "start", NULL);
-		if (g->standby && strcmp(c->isolation, "hyperv") == 0 && !getenv("SILO_VM_COLD"))
+		if (g->standby && strcmp(c->isolation, "hyperv") == 0 && !*r.net.machine && !getenv("SILO_VM_COLD"))
 			want_standby(g, c);
 		health_watch(g, c, true);
 	} else {

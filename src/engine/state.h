@@ -74,6 +74,7 @@ struct net_setup {
 	json_t *guest;
 	int more[GUEST_CARDS]; /* of a VM: taps of the networks after the first */
 	size_t n_more;
+	char machine[ENGINE_ID_MAX]; /* container whose VM this one joins; "" = none */
 };
 void net_setup_close(struct net_setup *n);
 /* Write the bundle below exec_root. May take long at the first use of an image with hyperv. */

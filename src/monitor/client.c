@@ -270,6 +270,17 @@ json_t *monitor_start(const char *bundle_dir, struct err *e)
 	return ask(bundle_dir, json_pack("{s:s}", "op", "start"), START_MS, e);
 }
 
+int monitor_spawn_joined(const char *machine_dir, const char *bundle_dir, struct err *e)
+{
+	autoclose int dir = open_bundle(bundle_dir, e);
+	autofree char *path = socket_path_at(dir);
+	autoclose int listener = dir < 0 ? -1 : msg_listen(path, 0600, e);
+	autojson *request = json_pack("{s:s, s:s}", "op", "join", "bundle", bundle_dir);
+	autojson *answer = listener < 0 ? NULL : monitor_call(machine_dir, request, &listener, 1, CALL_MS, e);
+
+	return answer ? 0 : -1;
+}
+
 static void add_streams(json_t *request, const struct monitor_streams *s)
 {
 	json_object_set_new(request, "stdin", json_boolean(s->in));

@@ -41,6 +41,10 @@ struct monitor_process {
 int monitor_spawn(const char *program, const char *bundle_dir, int network, struct monitor_process *out,
 		  struct err *e) must_check;
 
+/* Have the monitor of a running machine (its bundle's directory) be that of one more bundle, whose container joins it:
+ * from then on as after monitor_spawn(), but there is no process of its own. */
+int monitor_spawn_joined(const char *machine_dir, const char *bundle_dir, struct err *e) must_check;
+
 struct monitor_standby {
 	struct monitor_process process;
 	int sock; /* msg_recv gives {"ready": true} when its VM waits; closing it ends a monitor that still waits */

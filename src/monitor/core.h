@@ -44,6 +44,10 @@ struct monitor {
 	const struct isolation *isolation;
 	struct sandbox *sandbox;
 	struct container *container;
+	struct monitor *owner;  /* of the sandbox that this one's container has joined; NULL = it has its own */
+	struct monitor *joined; /* who shares ours */
+	struct monitor *next_joined;
+	bool launched;
 	struct jsonlog *log;
 	struct session *init;
 	struct session *execs;
@@ -64,6 +68,16 @@ struct monitor {
 	char started_at[TIME_TEXT_MAX], finished_at[TIME_TEXT_MAX]; /* "" = not yet */
 	char error[sizeof(((struct err *)0)->msg)];
 };
+
+/* --- joined.c --------------------------------------------------------------------------------------------------- */
+/* Be the monitor of one more container, in our sandbox, from the next round on. fds[0]: its listening socket, taken. */
+int monitor_join(struct monitor *m, const json_t *request, int *fds, size_t n_fds, struct err *e) must_check;
+/* Between rounds: launch who has come, forget who is over. True while there are any. */
+bool joined_round(struct monitor *m);
+/* The sandbox's owner has ended: so have they. */
+void joined_lost(struct monitor *m, const struct err *why);
+void joined_clean(struct monitor *m);
+void joined_free_all(struct monitor *m);
 
 /* --- launch.c --------------------------------------------------------------------------------------------------- */
 /* Bundle, log, sandbox, container. On failure what was made stays for monitor_clean(). */
@@ -95,6 +109,14 @@ void monitor_failed(struct monitor *m, const struct err *why);
 void monitor_ended(struct monitor *m, int exit_code, const char *error);
 /* Kill everything; the end comes as an event. */
 void monitor_shutdown(struct monitor *m);
+/* Give init up: its end won't come by itself. */
+void monitor_lost(struct monitor *m, const struct err *why);
+/* Loop and socket of a monitor; what is made stays for monitor_close() also on failure. */
+int monitor_open(struct monitor *m, const struct monitor_options *o, struct err *e) must_check;
+/* One round's end: free, clean up, decide. Returns false when all is over. */
+bool monitor_round(struct monitor *m);
+void monitor_clean_once(struct monitor *m);
+void monitor_close(struct monitor *m);
 json_t *monitor_exit_event(const struct monitor *m);
 
 /* --- request.c -------------------------------------------------------------------------------------------------- */

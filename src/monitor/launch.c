@@ -60,6 +60,12 @@ static int launch_sandbox(struct monitor *m, struct err *e)
 {
 	struct isolation_events ev;
 
+	if (m->owner) {
+		if (m->isolation != m->owner->isolation)
+			return err_set(e, ERR_UNSUPPORTED, 0, "container %s is in no virtual machine", m->owner->id);
+		m->sandbox = m->owner->sandbox;
+		return 0;
+	}
 	monitor_events_init(m, &ev);
 	if (m->o.standby) {
 		struct sandbox *s = m->o.standby;
@@ -188,7 +194,7 @@ void monitor_clean(struct monitor *m)
 	m->o.standby = NULL;
 	if (m->container)
 		m->isolation->container_delete(m->container);
-	if (m->sandbox)
+	if (m->sandbox && !m->owner)
 		m->isolation->sandbox_close(m->sandbox);
 	m->container = NULL;
 	m->sandbox = NULL;

@@ -98,10 +98,16 @@ void monitor_ended(struct monitor *m, int exit_code, const char *error)
 	peers_push(&m->peers, event);
 	session_finish(m->init);
 	m->over = true;
+	if (m->joined) {
+		struct err why;
+
+		err_set(&why, ERR_SYSTEM, 0, "container %s has ended, whose virtual machine this one had joined",
+			m->id);
+		joined_lost(m, &why);
+	}
 }
 
-/* Give init up: its end won't come by itself. */
-static void monitor_lost(struct monitor *m, const struct err *why)
+void monitor_lost(struct monitor *m, const struct err *why)
 {
 	if (m->state == LIFE_CREATED)
 		monitor_failed(m, why);
@@ -149,9 +155,8 @@ void monitor_shutdown(struct monitor *m)
 
 /* --- what the isolation and the sessions tell ------------------------------------------------------------------- */
 
-static void on_process_exited(void *arg, struct process *p, int exit_code)
+static bool process_exited(struct monitor *m, struct process *p, int exit_code)
 {
-	struct monitor *m = arg;
 	struct err why;
 
 	if (m->init && m->init->process == p) {
@@ -161,18 +166,35 @@ static void on_process_exited(void *arg, struct process *p, int exit_code)
 		} else {
 			session_exited(m->init, exit_code);
 		}
-		return;
+		return true;
 	}
 	for (struct session *s = m->execs; s; s = s->next)
-		if (s->process == p)
+		if (s->process == p) {
 			session_exited(s, exit_code);
+			return true;
+		}
+	return false;
 }
 
-static void on_oom(void *arg, struct container *c unused_arg)
+/* The sandbox tells its owner of all that are in it. */
+static void on_process_exited(void *arg, struct process *p, int exit_code)
+{
+	struct monitor *m = arg, *j = m->joined;
+
+	if (process_exited(m, p, exit_code))
+		return;
+	while (j && !process_exited(j, p, exit_code))
+		j = j->next_joined;
+}
+
+static void on_oom(void *arg, struct container *c)
 {
 	struct monitor *m = arg;
 	autojson *event = json_pack("{s:s}", "event", "oom");
 
+	for (struct monitor *j = m->joined; j; j = j->next_joined)
+		if (j->container == c)
+			m = j;
 	if (m->state == LIFE_STOPPED)
 		return;
 	m->oom_killed = true;
@@ -181,7 +203,10 @@ static void on_oom(void *arg, struct container *c unused_arg)
 
 static void on_sandbox_lost(void *arg, const struct err *why)
 {
-	monitor_lost(arg, why);
+	struct monitor *m = arg;
+
+	joined_lost(m, why);
+	monitor_lost(m, why);
 }
 
 void monitor_events_init(struct monitor *m, struct isolation_events *ev)
@@ -271,7 +296,7 @@ static void on_flush_expired(void *arg, uint32_t events unused_arg)
 	m->flushed = true;
 }
 
-static int monitor_open(struct monitor *m, const struct monitor_options *o, struct err *e)
+int monitor_open(struct monitor *m, const struct monitor_options *o, struct err *e)
 {
 	int listener = o->listener;
 
@@ -295,7 +320,7 @@ static int monitor_open(struct monitor *m, const struct monitor_options *o, stru
 	return m->orphan_timer ? 0 : -1;
 }
 
-static void monitor_close(struct monitor *m)
+void monitor_close(struct monitor *m)
 {
 	/* The name first: nobody should find a monitor that doesn't answer. */
 	if (m->o.socket_path)
@@ -312,26 +337,28 @@ static void monitor_close(struct monitor *m)
 	peers_fini(&m->peers);
 	if (m->bundle)
 		bundle_free(m->bundle);
-	loop_free(m->loop);
+	if (!m->owner)
+		loop_free(m->loop);
 	free(m->exit_path);
 	free(m->detach_keys);
 	free(m);
 }
 
-static void clean_once(struct monitor *m)
+void monitor_clean_once(struct monitor *m)
 {
 	struct err err;
 
 	if (m->cleaned)
 		return;
 	m->cleaned = true;
+	joined_clean(m);
 	monitor_clean(m);
 	m->flush_timer = loop_timer(m->loop, FLUSH_MS, on_flush_expired, m, &err);
 	m->flushed = !m->flush_timer;
 }
 
-/* Between rounds of the loop nothing is inside a callback: free, clean up, decide. Returns false at the end. */
-static bool monitor_round(struct monitor *m)
+/* Between rounds of the loop nothing is inside a callback. */
+bool monitor_round(struct monitor *m)
 {
 	bool clients = m->init && session_sweep(m->init);
 	size_t n_peers = peers_sweep(&m->peers);
@@ -340,7 +367,8 @@ static bool monitor_round(struct monitor *m)
 	if (!m->o.stand_in && m->peers.seen && n_peers == 0 && (m->state == LIFE_CREATED || m->failure.kind))
 		monitor_shutdown(m);
 	if (m->over)
-		clean_once(m);
+		monitor_clean_once(m);
+	clients |= joined_round(m);
 	return !(m->cleaned && !clients && (m->flushed || peers_are_flushed(&m->peers)));
 }
 
@@ -358,6 +386,7 @@ int monitor_run(const struct monitor_options *o, struct err *e)
 	}
 	if (o->exit_code)
 		*o->exit_code = m->exit_code;
+	joined_free_all(m);
 	monitor_close(m);
 	return rc;
 }

@@ -193,6 +193,11 @@ static int op_network(struct call *c, struct err *e)
 	return m->isolation->sandbox_network(m->sandbox, network, c->fds, c->n_fds, e);
 }
 
+static int op_join(struct call *c, struct err *e)
+{
+	return monitor_join(c->m, c->body, c->fds, c->n_fds, e);
+}
+
 static int op_shutdown(struct call *c, struct err *e unused_arg)
 {
 	monitor_shutdown(c->m);
@@ -220,6 +225,7 @@ static const struct op {
 	{ "stats",     LIFE_MEASURE, false,  op_stats },
 	{ "update",    LIFE_UPDATE,  false,  op_update },
 	{ "network",   LIFE_UPDATE,  false,  op_network },
+	{ "join",      LIFE_EXEC,    false,  op_join },
 	{ "shutdown",  LIFE_ASK,     true,   op_shutdown },
 };
 

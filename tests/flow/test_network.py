@@ -114,18 +114,6 @@ def test_host(engine, mode, run):
         assert engine.ip("-o", "link").count("\n") == result.out.count("mtu")
 
 
-def test_join_container(engine, mode, run, name):
-    engine.docker("run", "-d", "--name", name, "--isolation=process", BASE, "sleep", "1000")
-    result = run("--rm", "--network", f"container:{name}", BASE, "ip", "addr", code=None)
-    if mode == "hyperv":
-        assert result.code == 125 and "not supported yet with hyperv isolation" in result.err
-    else:
-        assert address(engine, name) in result.out
-        engine.docker("stop", "-t", "0", name)
-        assert "cannot join network of a non running container" in \
-            run("--rm", "--network", f"container:{name}", BASE, "true", code=125).err
-
-
 def test_unknown_network(run):
     assert "network nosuch not found" in run("--rm", "--network", "nosuch", BASE, "true", code=125).err
 

@@ -136,7 +136,7 @@ static void test_silo(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(io_write_all(fd, "127.0.0.1 localhost\n", 20), 0);
-	autojson *silo = guest_silo(&b, &e);
+	autojson *silo = guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e);
 	autojson *expected = parse(
 		"{\"id\":\"abc\",\"isolation\":\"hyperv\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
 		"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"},"
@@ -145,10 +145,10 @@ static void test_silo(void **state)
 
 	assert_true(json_equal(silo, expected));
 	assert_int_equal(io_write_all(fd, "\xff\xfe", 2), 0);
-	assert_null(guest_silo(&b, &e));
+	assert_null(guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e));
 	assert_int_equal(e.kind, ERR_INVALID);
 	unlink(path);
-	assert_null(guest_silo(&b, &e));
+	assert_null(guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e));
 	close_fd(&fd);
 }
 

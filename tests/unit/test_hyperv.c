@@ -136,6 +136,16 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	return v;
 }
 
+int vm_plug_disks(struct vm *v, int slot, const char *image_path, const char *disk_path, struct err *e)
+{
+	return 0;
+}
+
+int vm_unplug_disks(struct vm *v, int slot, struct err *e)
+{
+	return 0;
+}
+
 int vm_plug_card(struct vm *v, int card, int tap, struct err *e)
 {
 	return 0;

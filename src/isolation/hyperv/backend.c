@@ -225,31 +225,42 @@ static void close_io(struct process_io *io)
 	close_fd(&io->err);
 }
 
+/* The documents of the request, for which its disks must be known. */
+static int describe(struct container *c, json_t *request, struct err *e)
+{
+	char image[GUEST_DEVICE_MAX], disk[GUEST_DEVICE_MAX];
+	json_t *config = guest_config(c->bundle->config, c->id, c->sandbox->allowance.cpus, e), *silo;
+
+	json_object_set_new(request, "config", config);
+	if (!config || container_plug_disks(c, image, disk, e))
+		return -1;
+	silo = guest_silo(c->bundle, image, disk, e);
+	json_object_set_new(request, "silo", silo);
+	return silo ? 0 : -1;
+}
+
 static struct container *container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
 					  struct err *e)
 {
 	autojson *request = json_object();
-	json_t *config = guest_config(b->config, b->id, s->allowance.cpus, e), *silo = config ? guest_silo(b, e) : NULL;
-
-	json_object_set_new(request, "config", config);
-	json_object_set_new(request, "silo", silo);
-	if (!silo) {
-		close_io(io);
-		return NULL;
-	}
 	struct container *c = xcalloc(1, sizeof *c);
 
-	c->sandbox = s;
-	c->bundle = b;
+	*c = (struct container){ .sandbox = s, .bundle = b, .slot = -1, .next = s->containers };
 	memcpy(c->id, b->id, sizeof c->id);
-	c->next = s->containers;
 	s->containers = c;
+	if (describe(c, request, e)) {
+		close_io(io);
+		container_unplug_disks(c);
+		container_free(c);
+		return NULL;
+	}
 	c->init = process_new(c, io, request, e);
 	autojson *answer = c->init ? agent_call(s, "create", request, e) : NULL;
 
 	if (answer && !process_made(c->init, answer, e))
 		return c;
 	close_fd(&io->tty_fd);
+	container_unplug_disks(c);
 	container_free(c);
 	return NULL;
 }
@@ -376,6 +387,7 @@ static void container_delete(struct container *c)
 		log_warn("%s: %s", c->id, e.msg);
 	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, &e))
 		log_warn("%s: delete in the guest: %s", c->id, e.msg);
+	container_unplug_disks(c);
 	container_free(c);
 }
 

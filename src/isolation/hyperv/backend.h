@@ -29,6 +29,7 @@ struct container {
 	struct container *next;
 	char id[CONTAINER_ID_MAX + 1];
 	const struct bundle *bundle;
+	int slot;                         /* of its disks on the SCSI bus; -1 = it has the machine's own */
 	struct process *init, *processes; /* init is one of the processes */
 };
 
@@ -78,6 +79,12 @@ void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *
 int sandbox_setup(struct sandbox *s, struct err *e) must_check;
 /* What can't be done with this bundle is said before a VM is started for it. */
 int sandbox_check(const struct bundle *b, struct err *e) must_check;
+
+/* joined.c. A container that joins another one's machine: what it can't have is said, its disks are plugged in and the
+ * names of these in the guest given. And the end of that, when the guest has let go. */
+int container_plug_disks(struct container *c, char image[static GUEST_DEVICE_MAX], char disk[static GUEST_DEVICE_MAX],
+			 struct err *e) must_check;
+void container_unplug_disks(struct container *c);
 
 /* cards.c: as isolation.h says. */
 int sandbox_network(struct sandbox *s, const json_t *network, const int *taps, size_t n_taps, struct err *e) must_check;

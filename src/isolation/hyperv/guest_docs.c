@@ -233,13 +233,12 @@ static json_t *guest_root(const struct bundle *b)
 	return json_pack("{s:o}", "path", json_sprintf(GUEST_SHARES_DIR "/%zu", n));
 }
 
-json_t *guest_silo(const struct bundle *b, struct err *e)
+json_t *guest_silo(const struct bundle *b, const char *image_device, const char *disk_device, struct err *e)
 {
 	json_t *files = guest_files(b, e);
-	autojson *silo =
-		files ? json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "id", b->id, "isolation", "hyperv", "rootfs",
-				  "image", GUEST_IMAGE_DEVICE, "disk", GUEST_DISK_DEVICE, "files", files)
-		      : NULL;
+	autojson *silo = files ? json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "id", b->id, "isolation", "hyperv",
+					   "rootfs", "image", image_device, "disk", disk_device, "files", files)
+			       : NULL;
 
 	if (!silo)
 		return NULL;

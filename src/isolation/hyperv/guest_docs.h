@@ -11,6 +11,10 @@
 /* What the VM's disks are called inside. */
 #define GUEST_IMAGE_DEVICE "/dev/vda"
 #define GUEST_DISK_DEVICE "/dev/vdb"
+/* A disk that came later, by its target number on the one SCSI bus. */
+#define GUEST_LATE_DISK "scsi:"
+#define GUEST_LATE_DISKS 254
+#define GUEST_DEVICE_MAX 16 /* bytes of a device's name */
 #define GUEST_INIT_PATH "/silo-init" /* of the initramfs */
 
 /* Network cards of every VM: a container can be in so many networks. */
@@ -46,7 +50,7 @@ json_t *guest_resources(const json_t *resources, int64_t cpus);
 bool guest_is_bind(const json_t *mount);
 
 /* silo.json for the guest; reads the small files that are bound into the container. */
-json_t *guest_silo(const struct bundle *b, struct err *e) must_check;
+json_t *guest_silo(const struct bundle *b, const char *image_device, const char *disk_device, struct err *e) must_check;
 
 /* [{"destination", "data"}]: its small files as they are now. */
 json_t *guest_files(const struct bundle *b, struct err *e) must_check;

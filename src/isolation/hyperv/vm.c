@@ -166,7 +166,7 @@ static int open_pair(int *ours, int *theirs, struct err *e)
 }
 
 /* A disk must be a regular file: a device node or a FIFO under its name would be somebody's trick. */
-static int open_disk(const char *path, int flags, int *fd, struct err *e)
+int vm_open_disk(const char *path, int flags, int *fd, struct err *e)
 {
 	struct stat st;
 
@@ -206,8 +206,8 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 	}
 	if (open_pipe_of_words(v, c, e) || open_pair(&v->qmp.sock, &c->fd[VM_FD_QMP], e) ||
 	    open_pair(&v->agent, &c->fd[VM_FD_AGENT], e) || open_memory(l, &c->fd[VM_FD_MEMORY], e) ||
-	    open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
-	    open_disk(l->disk_path, O_RDWR, &c->fd[VM_FD_DISK], e))
+	    vm_open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
+	    vm_open_disk(l->disk_path, O_RDWR, &c->fd[VM_FD_DISK], e))
 		return -1;
 	for (size_t i = 0; i < l->n_more; i++)
 		c->fd[VM_FD_MORE + i] = l->more[i].fd;
@@ -423,7 +423,7 @@ int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path,
 	int first_set = (int)(1 + v->attached) * VM_FD_COUNT; /* away from those of the command line */
 
 	v->qmp.deadline_ms = time_monotonic_ms() + CLONE_DEADLINE_MS;
-	if (open_disk(image_path, O_RDONLY, &image, e) || open_disk(disk_path, O_RDWR, &disk, e) ||
+	if (vm_open_disk(image_path, O_RDONLY, &image, e) || vm_open_disk(disk_path, O_RDWR, &disk, e) ||
 	    attach_disk(v, "image", first_set, image, true, e) || attach_disk(v, "disk", first_set + 1, disk, false, e))
 		return err_prefix(e, "disks of the virtual machine");
 	v->attached++;

@@ -50,6 +50,10 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
 /* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Those that were plugged
  * in before are taken out; the guest has unbound them. */
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e) must_check;
+/* Two more disks, for a container that joins: the targets 2 * slot and 2 * slot + 1 of the SCSI bus; and take them away,
+ * which the guest has let go. */
+int vm_plug_disks(struct vm *v, int slot, const char *image_path, const char *disk_path, struct err *e) must_check;
+int vm_unplug_disks(struct vm *v, int slot, struct err *e) must_check;
 /* Give network card number `card` its wire, a tap device (borrowed: QEMU has its own descriptor); and take it away. */
 int vm_plug_card(struct vm *v, int card, int tap, struct err *e) must_check;
 int vm_unplug_card(struct vm *v, int card, struct err *e) must_check;

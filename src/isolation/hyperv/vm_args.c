@@ -56,6 +56,8 @@ static const char *const fixed_devices[][2] = {
 	/* Bind mounts and volumes. Owners and modes are the host's own: no second set of them in attributes. */
 	{ "-fsdev", "local,id=share,path=" VMWP_SHARES ",security_model=passthrough,multidevs=remap" },
 	{ "-device", "virtio-9p-device,id=share,fsdev=share,mount_tag=" GUEST_SHARES_TAG },
+	/* Disks of containers that join the machine while it runs: on this bus they come and go. */
+	{ "-device", "virtio-scsi-device,id=scsi,num_queues=1" },
 };
 
 struct args {
@@ -163,8 +165,7 @@ static void add_backends(struct args *a, const struct vm_disks *disks)
 		add_spare(a, i, i < disks->n_more ? &disks->more[i] : NULL);
 }
 
-char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, const struct vm_disks *disks,
-	       struct err *e)
+char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, const struct vm_disks *disks, struct err *e)
 {
 	struct args a = { 0 };
 

@@ -28,6 +28,8 @@ struct vm_launch {
 /* Start QEMU and shake hands over QMP; the guest is not running yet with VM_MODE_CLONE. NULL with *e. */
 struct vm *vm_launch(const struct vm_launch *l, struct err *e) must_check;
 struct qmp *vm_qmp(struct vm *v); /* borrowed */
+/* Open the file of a disk: NULL leaves *fd as it is. */
+int vm_open_disk(const char *path, int flags, int *fd, struct err *e) must_check;
 
 /* Migration capabilities of both sides: the memory stays out of the stream, changes of state are told. */
 int vm_migration_capabilities(struct qmp *q, struct err *e) must_check;

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""--network container:X: the network namespace of X, or its virtual machine with several containers in it."""
+import os
+import signal
+
+import pytest
+from conftest import BASE
+from engine import descendants, until
+
+SERVE = "mkdir /w; echo {0} >/w/index.html; echo up; exec httpd -f -p {1} -h /w"
+ASK = ("wget", "-q", "-O", "-")
+
+
+@pytest.fixture
+def first(engine, run, name):
+    """A running container that serves a page on port 80; its name."""
+    run("-d", "--name", name, "-v", f"{name}vol:/data", "--hostname", "host-of-both", BASE, "sh", "-c", SERVE.format("one", 80))
+    yield name
+    engine.remove_containers()
+    engine.docker("volume", "rm", f"{name}vol", code=None)
+
+
+@pytest.fixture
+def second(engine, run, first):
+    """Another one that has joined it."""
+    joined = f"{first}j"
+    run("-d", "--name", joined, "--network", f"container:{first}", BASE, "sh", "-c", SERVE.format("two", 81))
+    return joined
+
+
+def test_one_network(engine, mode, run, first, second):
+    engine.docker("exec", second, *ASK, "http://127.0.0.1:80/")
+    until("the second serves", lambda: engine.docker("exec", first, *ASK, "http://127.0.0.1:81/", code=None).line == "two")
+    for command in (("ip", "addr", "show", "eth0"), ("cat", "/etc/hosts"), ("cat", "/etc/resolv.conf"), ("hostname",)):
+        assert engine.docker("exec", first, *command).out == engine.docker("exec", second, *command).out
+    if mode == "hyperv":
+        boot = ("cat", "/proc/sys/kernel/random/boot_id")
+        assert engine.docker("exec", first, *boot).out == engine.docker("exec", second, *boot).out
+        assert engine.template(first, "{{.State.Pid}}") != "0"
+        assert len({r[0] for r in descendants(engine.monitor_pid(engine.inspect(first)["Id"])) if r[2] == "vmwp"}) == 1
+    # And nothing else: files, processes, IPC.
+    engine.docker("exec", second, "ls", "/data", code=1)
+    assert "two" not in engine.docker("exec", first, "ps").out and "one" not in engine.docker("exec", second, "ps").out
+    engine.docker("exec", first, "touch", "/mark")
+    engine.docker("exec", second, "ls", "/mark", code=1)
+
+
+def test_a_container_like_others(engine, run, first, second):
+    until("its log", lambda: engine.docker("logs", second).line == "up")
+    assert "httpd" in engine.docker("top", second).out and engine.docker("top", second).out.count("httpd") == 1
+    assert engine.docker("stats", "--no-stream", "--format", "{{.PIDs}}", second).line == "1"
+    engine.docker("pause", second)
+    assert engine.state(second)["Paused"]
+    engine.docker("exec", first, "true")
+    engine.docker("unpause", second)
+    assert run("--rm", "-i", "--network", f"container:{first}", BASE, "wc", "-c", stdin="x" * 100000).line == "100000"
+    assert run("--network", f"container:{second}", "--rm", BASE, "sh", "-c", "exit 7", code=7)
+    assert run("--network", f"container:{first}", "--rm", BASE, "nosuch", code=127)
+    # Its disk is plugged in again, with what was written.
+    engine.docker("exec", second, "touch", "/mark")
+    engine.docker("kill", second)
+    assert engine.state(second)["ExitCode"] == 137 and engine.state(first)["Running"]
+    engine.docker("start", second)
+    engine.docker("exec", second, "ls", "/mark")
+    engine.docker("rm", "-f", second)
+    engine.docker("exec", first, *ASK, "http://127.0.0.1:80/")
+
+
+def test_the_end_of_the_first(engine, mode, run, first, second):
+    """Of its machine nobody is left; a namespace lives on."""
+    engine.docker("kill", first)
+    if mode == "process":
+        assert engine.state(second)["Running"]
+    else:
+        until("the second has ended", lambda: not engine.state(second)["Running"])
+        state = engine.state(second)
+        assert state["ExitCode"] == 137 and "has ended, whose virtual machine this one had joined" in state["Error"]
+    text = "cannot join network of a non running container"
+    assert text in run("--rm", "--network", f"container:{first}", BASE, "true", code=125).err
+    engine.docker("rm", "-f", second)
+    engine.docker("start", first)
+    run("--rm", "--network", f"container:{first}", BASE, *ASK, "http://127.0.0.1:80/")
+
+
+def test_modes_are_not_mixed(engine, mode, run, first):
+    other = "process" if mode == "hyperv" else "hyperv"
+    text = "only join the virtual machine of another one" if other == "hyperv" else "is inside its virtual machine"
+    result = engine.docker("run", "--rm", f"--isolation={other}", "--network", f"container:{first}", BASE, "true", code=125)
+    assert text in result.err
+
+
+def test_a_joined_container_has_no_shares(engine, first, run, mode):
+    if mode == "hyperv":
+        result = run("--rm", "--network", f"container:{first}", "-v", "/etc:/x", BASE, "true", code=125)
+        assert "can't have bind mounts and volumes" in result.err
+        engine.docker("exec", first, "true")
+
+
+@pytest.mark.parametrize("victim", ["vmwp", "monitor"])
+def test_sudden_death(engine, name, victim):
+    joined = f"{name}j"
+    engine.docker("run", "-d", "--isolation=hyperv", "--name", name, BASE, "sleep", "1000")
+    engine.docker("run", "-d", "--isolation=hyperv", "--name", joined, "--network", f"container:{name}", BASE, "sleep", "1000")
+    identity = engine.inspect(name)["Id"]
+    os.kill(engine.vmwp_pid(identity) if victim == "vmwp" else engine.monitor_pid(identity), signal.SIGKILL)
+    for each in (name, joined):
+        until(f"{each} has ended", lambda: not engine.state(each)["Running"])
+        state = engine.state(each)
+        assert state["ExitCode"] == 137 and state["Error"]
+
+
+def test_the_engine_comes_back(own_engine, name):
+    engine = own_engine()
+    joined = f"{name}j"
+    engine.docker("run", "-d", "--isolation=hyperv", "--name", name, BASE, "sleep", "1000")
+    engine.docker("run", "-d", "--isolation=hyperv", "--name", joined, "--network", f"container:{name}", BASE, "sleep", "1000")
+    engine.kill9()
+    engine.start()
+    assert engine.docker("exec", joined, "echo", "still here").line == "still here"
+    engine.docker("stop", "-t", "0", joined)
+    assert engine.state(joined)["ExitCode"] == 137 and engine.state(name)["Running"]
