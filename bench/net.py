@@ -3,9 +3,8 @@
 """What networks cost, beside dockerd where it is installed and beside a bare QEMU. Called by script/bench.
 
 Each engine is the only one in a network namespace, with a wire to another namespace: the outside. tests/net_probe.c is the
-server in the container, and the client: outside, for published ports, or in another container. Rounds are interleaved.
-Quoted are the best values of the rounds: whatever else runs on the machine only ever takes away. bench/net.md gets ratios,
-since only those mean something on another machine.
+server in the container, and the client: outside, for published ports, or in another container. Rounds are interleaved;
+quoted are medians, and ratios in bench/net.md, since only those mean something on another machine.
 """
 import argparse
 import gzip
@@ -23,8 +22,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/flow"))
 
+from bare import archive, kernel_modules  # noqa: E402
 from engine import BUILD, DOCKER, Engine, in_namespace, new_namespace, until  # noqa: E402
-from images import busybox_entries, directory, entry, layer  # noqa: E402
+from images import busybox_entries, entry, layer  # noqa: E402
 
 GATEWAY = "172.30.0.1"
 PROBE, PORT, IMAGE = BUILD / "tests/net-probe", "7", "bench/net-probe"
@@ -115,46 +115,25 @@ class BareVM:
              "-append", info["append"], *(w.format(tap=tap) for w in wires), "-device", "virtio-net-device,netdev=n", "-serial",
              f"file:{top}/{self.device}.log"], pass_fds=[place.namespace], stdin=subprocess.DEVNULL)
 
-    @staticmethod
-    def modules(kernel):
-        """Paths in the order in which they are loaded."""
-        base = kernel.parents[1] / "lib/modules" / kernel.name.removeprefix("vmlinuz-")
-        needs = {}
-        for line in (base / "modules.dep").read_text().splitlines():
-            path, _, rest = line.partition(":")
-            needs[Path(path).name.split(".")[0].replace("-", "_")] = [base / p for p in [*reversed(rest.split()), path]]
-        found = []
-        for name in MODULES:
-            found += [p for p in needs.get(name, []) if p not in found]
-        return found
-
     def initramfs(self, kernel):
-        modules = self.modules(kernel)
+        modules = kernel_modules(kernel, MODULES)
         script = "#!/bin/busybox sh\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n"
         script += "".join(f"busybox insmod /{m.name}\n" for m in modules)
         script += (f"busybox ip link set lo up\nbusybox ip addr add {self.address}/16 dev eth0\nbusybox ip link set eth0 up\n"
                    f"busybox ip route add default via {GATEWAY}\nexec /net-probe serve {PORT}\n")
         files = [("bin/busybox", Path("/bin/busybox").read_bytes()), ("net-probe", PROBE.read_bytes()), ("init", script.encode())]
         files += [(m.name, m.read_bytes()) for m in modules]
-        entries = [directory(d) for d in ("bin", "proc", "sys", "dev")] + [entry(n, data=d) for n, d in files]
-        out = b""
-        for number, (item, data) in enumerate([*entries, (None, b"")], 1):  # cpio, "newc": Documentation of the kernel
-            name = (item.name if item else "TRAILER!!!").encode() + b"\0"
-            mode = 0o40755 if item and item.isdir() else 0o100755
-            fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
-            head = b"070701" + b"".join(b"%08x" % f for f in fields) + name
-            out += head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
-        return out
+        return archive(files, ("bin", "proc", "sys", "dev"))
 
     def stop(self):
         self.process.kill()
         self.process.wait()
 
 
-def client(ask, options):
-    """The three figures of a path: ask(command of the probe, its last argument) -> what it said."""
-    return {"MB/s": float(ask("send", str(options.seconds))), "round trip": float(ask("round", str(options.count))),
-            "connection": float(ask("connect", str(max(20, options.count // 10))))}
+def client(place, where, options):
+    """The three figures of a path: where(arguments of the probe) -> what it said."""
+    return {"MB/s": float(where("send", str(options.seconds))), "round trip": float(where("round", str(options.count))),
+            "connection": float(where("connect", str(max(20, options.count // 10))))}
 
 
 def outside_client(place, target, port):
@@ -221,10 +200,9 @@ def measure(paths, options):
         for k in range(len(order)):
             key = order[(i + k) % len(order)]
             pause.wait(0.1)
-            for figure, value in client(paths[key], options).items():
+            for figure, value in client(None, paths[key], options).items():
                 found[key].setdefault(figure, []).append(value)
-    return {key: {figure: (max if figure == "MB/s" else min)(values) for figure, values in figures.items()}
-            for key, figures in found.items()}
+    return {key: {figure: statistics.median(values) for figure, values in figures.items()} for key, figures in found.items()}
 
 
 def grow(engine, count):
@@ -254,7 +232,7 @@ def ratio(figures, path, who, against, figure):
 
 def report(figures, times, options):
     lines = ["# What networks cost", "",
-             f"`script/bench net`: the best of {options.rounds} interleaved rounds, {os.cpu_count()} CPUs. Throughput of one TCP "
+             f"`script/bench net`: medians of {options.rounds} interleaved rounds, {os.cpu_count()} CPUs. Throughput of one TCP "
              "connection into the container; round trip of one byte; connecting, one round trip and closing. Published port: from "
              "another machine. Container to container: the client is a container with process isolation, or of dockerd's. The bare "
              "QEMU has the same devices as Silo's machines; the one without a hub shows what it costs that their network card is "
@@ -273,7 +251,7 @@ def report(figures, times, options):
             lines.append(f"| {path} | {who} / {against} | " + " | ".join(f"{v:.2f}" for v in row.values()) + " |")
             goals += [(f"{who}, {path}, {f}: at least {least} of {against}", v >= least) for f, v in row.items() if least]
     if times:
-        n = min(50, len(times) // 4)
+        n = min(20, len(times) // 4)
         first, last = statistics.median(times[:n]), statistics.median(times[-n:])
         lines += ["", "| create and start a container that publishes a port, process | ms |", "|---|---|",
                   f"| the first {n} | {first:.1f} |", f"| the last {n} of {len(times)} | {last:.1f} |", f"| ratio | {last / first:.2f} |"]

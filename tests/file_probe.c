@@ -390,6 +390,130 @@ static int many(char **arg)
 	return 0;
 }
 
+/* ---- speed ---- */
+
+#define SPEED_BYTES (64 * MIB)
+#define SPEED_BLOCK (128 * KIB)
+#define SPEED_FILES 200
+#define SPEED_SYNCS 50
+
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* Microseconds for all of the file. */
+static double write_all(void)
+{
+	static char block[SPEED_BLOCK];
+	double start = now_us();
+	int fd = open_new("big", O_WRONLY | O_TRUNC);
+
+	for (size_t n = 0; n < SPEED_BYTES; n += sizeof block)
+		if (write(fd, block, sizeof block) != sizeof block)
+			die("write");
+	if (fsync(fd))
+		die("fsync");
+	close(fd);
+	return now_us() - start;
+}
+
+/* Not from the caches of this kernel. */
+static double read_all(void)
+{
+	static char block[SPEED_BLOCK];
+	int fd = open_new("big", O_RDONLY);
+	double start;
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	start = now_us();
+	while (read(fd, block, sizeof block) > 0)
+		;
+	close(fd);
+	return now_us() - start;
+}
+
+static double make_files(void)
+{
+	double start = now_us();
+	char name[32];
+
+	for (int i = 0; i < SPEED_FILES; i++) {
+		snprintf(name, sizeof name, "f%d", i);
+		int fd = open_new(name, O_WRONLY);
+
+		put(fd, "a few bytes, as most files have");
+		close(fd);
+	}
+	return (now_us() - start) / SPEED_FILES;
+}
+
+static double look_at_files(void)
+{
+	double start = now_us();
+	struct stat st;
+	char name[32];
+
+	for (int i = 0; i < SPEED_FILES; i++) {
+		snprintf(name, sizeof name, "f%d", i);
+		if (stat(name, &st))
+			die(name);
+	}
+	return (now_us() - start) / SPEED_FILES;
+}
+
+static double remove_files(void)
+{
+	double start = now_us();
+	char name[32];
+
+	for (int i = 0; i < SPEED_FILES; i++) {
+		snprintf(name, sizeof name, "f%d", i);
+		if (unlink(name))
+			die(name);
+	}
+	return (now_us() - start) / SPEED_FILES;
+}
+
+static double sync_blocks(void)
+{
+	static char block[4 * KIB];
+	int fd = open_new("log", O_WRONLY | O_TRUNC);
+	double start = now_us();
+
+	for (int i = 0; i < SPEED_SYNCS; i++)
+		if (pwrite(fd, block, sizeof block, i * (off_t)sizeof block) < 0 || fdatasync(fd))
+			die("sync");
+	start = (now_us() - start) / SPEED_SYNCS;
+	close(fd);
+	return start;
+}
+
+/* speed DIR: microseconds, as JSON. The first pass warms up, the second counts. */
+static int speed(char **arg)
+{
+	static const struct {
+		const char *name;
+		double (*measure)(void);
+	} figures[] = { { "write", write_all },     { "read", read_all },       { "create", make_files },
+			{ "stat", look_at_files }, { "unlink", remove_files }, { "sync", sync_blocks } };
+
+	if (chdir(arg[0]))
+		die(arg[0]);
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < array_len(figures); i++) {
+			double us = figures[i].measure();
+
+			if (pass)
+				printf("%s\"%s\": %.2f%s", i ? ", " : "{", figures[i].name, us,
+				       i + 1 == array_len(figures) ? "}\n" : "");
+		}
+	return unlink("big") || unlink("log");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -398,11 +522,12 @@ int main(int argc, char **argv)
 		int (*run)(char **arg);
 	} commands[] = {
 		{ "posix", 1, posix }, { "hold", 1, hold }, { "locks", 1, locks }, { "talk", 1, talk }, { "many", 2, many },
+		{ "speed", 1, speed },
 	};
 
 	for (size_t i = 0; i < array_len(commands); i++)
 		if (argc == commands[i].args + 2 && !strcmp(argv[1], commands[i].name))
 			return commands[i].run(argv + 2);
-	fprintf(stderr, "usage: file-probe posix DIR | hold PATH | locks PATH | talk PATH | many PATH N\n");
+	fprintf(stderr, "usage: file-probe posix DIR | hold PATH | locks PATH | talk PATH | many PATH N | speed DIR\n");
 	return 2;
 }

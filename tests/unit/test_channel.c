@@ -339,6 +339,88 @@ static void test_held(void **state)
 	pair_close(&p);
 }
 
+/* One connection at each end: out[0] is the client's, out[1] the server's. */
+static void sockets_open(struct pair *p, struct stream *s[2], int out[2])
+{
+	struct err e;
+
+	for (int i = 0; i < 2; i++) {
+		int ends[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+		out[i] = ends[0];
+		const struct stream_options o = {
+			.id = 7, .from = ends[1], .to = ends[1], .moved = on_moved, .arg = &p->seen[i]
+		};
+
+		s[i] = stream_new(p->end[i], &o, &e);
+		assert_non_null(s[i]);
+	}
+}
+
+static void expect(int fd, const char *text)
+{
+	char buf[64];
+	ssize_t n = read(fd, buf, sizeof buf);
+
+	assert_int_equal(n, strlen(text));
+	assert_memory_equal(buf, text, strlen(text));
+}
+
+/* The last word of one side is not the end of the other's. */
+static void test_socket_half_close(void **state)
+{
+	struct stream *s[2];
+	struct pair p;
+	int out[2];
+
+	pair_open(&p, true);
+	sockets_open(&p, s, out);
+	assert_int_equal(write(out[0], "ask", 3), 3);
+	shutdown(out[0], SHUT_WR);
+	run_until_idle(&p);
+	expect(out[1], "ask");
+	expect(out[1], "");
+	assert_int_equal(write(out[1], "answer", 6), 6);
+	run_until_idle(&p);
+	expect(out[0], "answer");
+	assert_false(stream_ended(s[0]) || stream_ended(s[1]));
+	close(out[1]);
+	run_until_idle(&p);
+	expect(out[0], "");
+	assert_true(stream_ended(s[0]) && stream_ended(s[1]));
+	close(out[0]);
+	pair_close(&p);
+}
+
+/* A client that has gone, at once or after its last word, takes the server's connection with it. */
+static void test_socket_leaves(void **state)
+{
+	for (int late = 0; late < 2; late++) {
+		struct stream *s[2];
+		struct pair p;
+		int out[2];
+
+		pair_open(&p, true);
+		sockets_open(&p, s, out);
+		assert_int_equal(write(out[0], "x", 1), 1);
+		if (late) {
+			shutdown(out[0], SHUT_WR);
+			run_until_idle(&p);
+			assert_false(stream_ended(s[0]) || stream_ended(s[1]));
+		}
+		close(out[0]);
+		run_until_idle(&p);
+		expect(out[1], "x");
+		expect(out[1], "");
+		assert_int_equal(write(out[1], "y", 1), -1);
+		assert_int_equal(errno, EPIPE);
+		assert_true(stream_ended(s[0]) && stream_ended(s[1]));
+		close(out[1]);
+		pair_close(&p);
+	}
+}
+
 static void test_plain_file(void **state)
 {
 	struct pair p;
@@ -581,7 +663,8 @@ int main(void)
 		cmocka_unit_test(test_tty),             cmocka_unit_test(test_held),
 		cmocka_unit_test(test_plain_file),      cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_free_in_handler), cmocka_unit_test(test_misbehaviour),
-		cmocka_unit_test(test_floods),
+		cmocka_unit_test(test_floods),          cmocka_unit_test(test_socket_half_close),
+		cmocka_unit_test(test_socket_leaves),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
