@@ -106,7 +106,7 @@ char *windows_path(const char *path, struct err *e)
 		return NULL;
 	}
 	out = letter == 'c' ? xasprintf(WINDOWS_DRIVE_C "%s", rest)
-			    : xasprintf(WINDOWS_PREFIX "/dosdevices/%c:%s", letter, rest);
+			    : xasprintf(WINDOWS_DRIVES "/%c%s", letter, rest);
 	for (char *at = out; *at; at++)
 		if (*at == '\\')
 			*at = '/';
@@ -117,14 +117,14 @@ char *windows_path(const char *path, struct err *e)
 
 char *windows_path_shown(const char *path)
 {
-	static const char dos[] = WINDOWS_PREFIX "/dosdevices/";
+	static const char drives[] = WINDOWS_DRIVES "/";
 	char *out;
 
 	if (str_starts(path, WINDOWS_DRIVE_C "/"))
 		out = xasprintf("C:%s", path + strlen(WINDOWS_DRIVE_C));
-	else if (str_starts(path, dos) && path[strlen(dos)] && path[strlen(dos) + 1] == ':')
-		out = xasprintf("%c:%s", toupper((unsigned char)path[strlen(dos)]),
-				path[strlen(dos) + 2] ? path + strlen(dos) + 2 : "\\");
+	else if (str_starts(path, drives) && path[strlen(drives)])
+		out = xasprintf("%c:%s", toupper((unsigned char)path[strlen(drives)]),
+				path[strlen(drives) + 1] ? path + strlen(drives) + 1 : "\\");
 	else
 		return xstrdup(path);
 	for (char *at = out; *at; at++)
@@ -136,11 +136,13 @@ char *windows_path_shown(const char *path)
 char *windows_bind(const char *text, struct err *e)
 {
 	const char *destination = text;
+	bool drive;
 	size_t n;
 
 	if (!windows_path_has_drive(text) && text[strcspn(text, ":")])
 		destination = text + strcspn(text, ":") + 1;
-	n = windows_path_has_drive(destination) ? 2 + strcspn(destination + 2, ":") : strcspn(destination, ":");
+	drive = isalpha((unsigned char)destination[0]) && destination[1] == ':';
+	n = drive ? 2 + strcspn(destination + 2, ":") : strcspn(destination, ":");
 	autofree char *wanted = xstrndup(destination, n);
 	autofree char *path = windows_path(wanted, e);
 

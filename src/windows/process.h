@@ -29,7 +29,7 @@ char *windows_command_line(const json_t *args, bool escaped);
 
 /**
  * windows_path - where a path of Windows is in the container's root file system: "C:\data" is "/wine/drive_c/data",
- * "D:\x" is "/wine/dosdevices/d:/x". Other absolute paths ("\data", "/data") are on drive C:.
+ * "D:\x" is "/wine/drives/d/x". Other absolute paths ("\data", "/data") are on drive C:.
  *
  * Heap string, or NULL with ERR_INVALID "invalid volume specification" for one that isn't absolute.
  */

@@ -4,7 +4,7 @@
  * then the launcher with the program, and stands between them and the outside: signals become console control events,
  * the pty a pseudo console, the 32-bit exit code what Linux can carry.
  *
- *	silo-winit [--cwd DIR] [--user NAME] [--exit-file FILE] COMMANDLINE
+ *	silo-winit [--cwd DIR] [--user NAME] COMMANDLINE
  *
  * The program's environment is silo-winit's own. With a terminal on stdin there is a console.
  */
@@ -61,7 +61,7 @@ static const struct {
 };
 
 struct winit {
-	const char *directory, *user, *exit_file, *command;
+	const char *directory, *user, *command;
 	bool first;   /* pid 1 */
 	bool console; /* stdin is a terminal */
 	struct termios cooked;
@@ -171,6 +171,18 @@ static void start_server(void)
 	if (status) {
 		errno = 0;
 		die("the server of Wine doesn't start");
+	}
+}
+
+/* What the engine has mounted as a drive gets its letter. */
+static void name_drives(void)
+{
+	for (char letter = 'a'; letter <= 'z'; letter++) {
+		char drive[] = WINDOWS_DRIVES "/x", target[] = "../drives/x", link[] = WINDOWS_PREFIX "/dosdevices/x:";
+
+		drive[sizeof(drive) - 2] = target[sizeof(target) - 2] = link[sizeof(link) - 3] = letter;
+		if (!access(drive, F_OK))
+			(void)!symlink(target, link);
 	}
 }
 
@@ -370,13 +382,9 @@ static void end_container(void)
 	}
 }
 
-/* Linux carries eight bits. What isn't zero must not become zero; the file has all of it. */
+/* Linux carries eight bits. What isn't zero must not become zero. */
 static int exit_code(const struct winit *w)
 {
-	int fd = w->exit_file ? open(w->exit_file, O_WRONLY | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		dprintf(fd, "%u", w->code);
 	if (w->code > 255 && (w->code & 255) == 0)
 		return 1;
 	return (int)(w->code & 255);
@@ -386,7 +394,6 @@ static bool read_options(struct winit *w, int argc, char **argv)
 {
 	static const struct option options[] = { { "cwd", required_argument, NULL, 'c' },
 						 { "user", required_argument, NULL, 'u' },
-						 { "exit-file", required_argument, NULL, 'e' },
 						 { 0 } };
 
 	for (int c; (c = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
@@ -394,8 +401,6 @@ static bool read_options(struct winit *w, int argc, char **argv)
 			w->directory = optarg;
 		else if (c == 'u')
 			w->user = optarg;
-		else if (c == 'e')
-			w->exit_file = optarg;
 		else
 			return false;
 	}
@@ -408,13 +413,15 @@ int main(int argc, char **argv, char **environment)
 	struct winit w = { .directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1 };
 
 	if (!read_options(&w, argc, argv)) {
-		dprintf(2, "usage: silo-winit [--cwd DIR] [--user NAME] [--exit-file FILE] COMMANDLINE\n");
+		dprintf(2, "usage: silo-winit [--cwd DIR] [--user NAME] COMMANDLINE\n");
 		return 125;
 	}
 	block_signals(&w);
 	open_console(&w);
-	if (w.first)
+	if (w.first) {
+		name_drives();
 		start_server();
+	}
 	start_launcher(&w);
 	tell_program(&w, environment);
 	serve(&w);
