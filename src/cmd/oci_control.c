@@ -102,7 +102,7 @@ int oci_checkpoint(const struct runtime *rt, int argc, char **argv, struct err *
 
 struct update_options {
 	const char *resources, *blkio_weight, *cpu_period, *cpu_quota, *cpu_share, *cpus, *mems;
-	const char *memory, *memory_reservation, *memory_swap, *pids_limit;
+	const char *memory, *memory_reservation, *memory_swap, *pids_limit, *cpu_rt_period, *cpu_rt_runtime;
 };
 
 #define AT(member) offsetof(struct update_options, member)
@@ -118,8 +118,8 @@ static const struct cli_option update_options[] = {
 	{ "memory-reservation", 0, CLI_STRING, AT(memory_reservation) },
 	{ "memory-swap", 0, CLI_STRING, AT(memory_swap) },
 	{ "pids-limit", 0, CLI_STRING, AT(pids_limit) },
-	{ "cpu-rt-period", 0, CLI_REFUSED, 0 },
-	{ "cpu-rt-runtime", 0, CLI_REFUSED, 0 },
+	{ "cpu-rt-period", 0, CLI_STRING, AT(cpu_rt_period) },
+	{ "cpu-rt-runtime", 0, CLI_STRING, AT(cpu_rt_runtime) },
 	{ "cpu-burst", 0, CLI_REFUSED, 0 },
 	{ "cpu-idle", 0, CLI_REFUSED, 0 },
 	{ "l3-cache-schema", 0, CLI_REFUSED, 0 },
@@ -142,6 +142,8 @@ static const struct {
 	{ AT(memory_reservation), "memory-reservation", "memory", "reservation", false },
 	{ AT(memory_swap), "memory-swap", "memory", "swap", false },
 	{ AT(pids_limit), "pids-limit", "pids", "limit", false },
+	{ AT(cpu_rt_period), "cpu-rt-period", "cpu", "realtimePeriod", false },
+	{ AT(cpu_rt_runtime), "cpu-rt-runtime", "cpu", "realtimeRuntime", false },
 };
 #undef AT
 

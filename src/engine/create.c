@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/body.h"
+#include "engine/limits.h"
 #include "engine/mount_points.h"
 #include "engine/namespaces.h"
 #include "engine/networking.h"
@@ -40,11 +41,14 @@ static int check_platform(const char *platform, struct err *e)
 }
 
 /* The canonical documents of the request. The body is ContainerConfig with HostConfig inside. */
-static int read_body(struct container *c, const json_t *body, struct err *e)
+static int read_body(struct engine *g, struct container *c, const json_t *body, struct err *e)
 {
 	c->config = body_config(body, e);
 	c->host = c->config ? body_host(json_member(body, "HostConfig"), e) : NULL;
-	return c->host ? 0 : -1;
+	if (!c->host)
+		return -1;
+	limits_add_ulimits(g->config, c->host);
+	return 0;
 }
 
 /* Docker names the tag that it looked for. */
@@ -217,7 +221,7 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	}
 	if (name && *name && create_check_name(*name == '/' ? name + 1 : name, e) < 0)
 		return NULL;
-	if (check_platform(platform, e) < 0 || read_body(c, body, e) < 0 || body_check_config(c->config, e) < 0 ||
+	if (check_platform(platform, e) < 0 || read_body(g, c, body, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    !isolation_choose(json_str(c->host, "Isolation", ""), g->isolation, g->client_machine, e) ||
 	    resolve_image(g, c, e) < 0 || merge_image(g, c, e) < 0 || body_check_config(c->config, e) < 0 ||
 	    choose_isolation(g, c, warnings, e) < 0 ||

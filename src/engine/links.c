@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "monitor/client.h"
 
 #define PORTS_MAX 1024 /* of a linked container that become variables */
 #define RULES_BYTES_MAX (256 * KIB)
@@ -360,11 +361,35 @@ static void refresh(struct networking *w, struct net_box *b)
 		log_warn("links of container %.12s: %s", b->id, e.msg);
 }
 
-void links_child_started(struct networking *w, const struct net_box *b)
+json_t *links_child_started(struct networking *w, const struct net_box *b)
 {
+	json_t *machines = json_object();
+
 	for (struct net_box *parent = w->boxes; parent; parent = parent->next) {
-		if (parent->endpoints && links_to(parent, b->id))
-			refresh(w, parent);
+		struct net_setup setup = { .fd = -1 };
+
+		if (!parent->endpoints || !links_to(parent, b->id))
+			continue;
+		refresh(w, parent);
+		if (!parent->hyperv)
+			continue;
+		machine_describe(parent, &setup);
+		json_object_set_new(machines, parent->id, setup.guest);
+	}
+	return machines;
+}
+
+void links_tell(struct engine *g, const json_t *machines)
+{
+	json_t *network;
+	const char *id;
+
+	json_object_foreach((json_t *)(uintptr_t)machines, id, network) {
+		autofree char *dir = path_run(g, id, NULL);
+		struct err e = { 0 };
+
+		if (monitor_network(dir, network, NULL, 0, &e) < 0)
+			log_warn("links of container %.12s: %s", id, e.msg);
 	}
 }
 

@@ -27,8 +27,11 @@ json_t *links_hosts(struct networking *w, const struct net_box *b) must_check;
 void links_filter(struct networking *w, const struct net_box *b, enum fw_verb verb, struct str *out);
 /* Find out anew what links_filter() says; the filter's own state isn't touched. lock held */
 void links_compute(struct networking *w, struct net_box *b);
-/* The container of b runs, with other addresses than before: those that link to it are told. lock held */
-void links_child_started(struct networking *w, const struct net_box *b);
+/* The container of b runs, with other addresses than before: those that link to it follow. Returns what is to be told to
+ * virtual machines, for links_tell(): new. lock held */
+json_t *links_child_started(struct networking *w, const struct net_box *b) must_check;
+/* No lock held: a guest may take its time. */
+void links_tell(struct engine *g, const json_t *machines);
 
 /* Variables for all processes of c; HostConfig.Links as inspect shows it (NULL = none): new arrays. */
 json_t *links_env(struct engine *g, struct container *c) must_check;

@@ -114,6 +114,24 @@ static int check_fixed(const json_t *config, struct err *e)
 	return 0;
 }
 
+/* The bridge's own address, with the prefix of its network. */
+static int check_bip(const json_t *config, struct err *e)
+{
+	struct ip_net bip;
+	struct ip_addr first, last;
+
+	if (read_net(config, "bip", AF_INET, &bip, e) < 0)
+		return -1;
+	if (!bip.a.family)
+		return 0;
+	first = ip_first(&bip);
+	last = ip_last(&bip);
+	if (bip.prefix > 30 || ip_equal(&bip.a, &first) || ip_equal(&bip.a, &last))
+		return err_set(e, ERR_INVALID, 0, "bip: %s is not an address in a network with room for others",
+			       json_str(config, "bip", ""));
+	return 0;
+}
+
 int defaults_read(struct networking *w, struct err *e)
 {
 	static const char *const flags[] = { "ipv6", "icc", "ip-masq", "ip-forward", "userland-proxy" };
@@ -128,7 +146,7 @@ int defaults_read(struct networking *w, struct err *e)
 		if (json_get_bool(config, flags[i], true, &flag, e) < 0)
 			return -1;
 	}
-	if (read_pools(w, config, e) < 0 || read_net(config, "bip", AF_INET, &ignored, e) < 0 ||
+	if (read_pools(w, config, e) < 0 || check_bip(config, e) < 0 ||
 	    read_net(config, "fixed-cidr", AF_INET, &ignored, e) < 0 ||
 	    read_net(config, "fixed-cidr-v6", AF_INET6, &ignored, e) < 0 || check_lines(config, "dns", true, e) < 0 ||
 	    check_lines(config, "dns-search", false, e) < 0 || check_lines(config, "dns-opts", false, e) < 0 ||

@@ -353,6 +353,7 @@ int net_start(struct engine *g, struct container *c, struct net_setup *out, stru
 void net_started(struct engine *g, struct container *c)
 {
 	struct networking *w = g->net;
+	autojson *machines = NULL;
 	struct net_box *b;
 
 	pthread_mutex_lock(&w->lock);
@@ -361,9 +362,10 @@ void net_started(struct engine *g, struct container *c)
 		network_event(w, x->n, "connect", c->id);
 	if (b) {
 		b->told = true;
-		links_child_started(w, b);
+		machines = links_child_started(w, b);
 	}
 	pthread_mutex_unlock(&w->lock);
+	links_tell(g, machines);
 }
 
 /* Does a container that shares another one's network run? */

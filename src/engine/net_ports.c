@@ -143,7 +143,7 @@ static int port_socket(const struct port_binding *p)
 {
 	size_t i;
 
-	for (i = 0; strcmp(protocols[i].name, p->proto) != 0; i++)
+	for (i = 0; i + 1 < array_len(protocols) && strcmp(protocols[i].name, p->proto) != 0; i++)
 		;
 	return socket(p->host.family, protocols[i].type | SOCK_CLOEXEC, protocols[i].protocol);
 }

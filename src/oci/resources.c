@@ -126,7 +126,10 @@ static int parse_all(const json_t *j, struct cgroup_limits *l, struct err *e)
 	    parse_list(cpu, "mems", &l->mems, e) || json_get_object(j, "memory", &memory, e) ||
 	    json_get_bool(memory, "disableOOMKiller", false, &l->oom_kill_disable, e))
 		return -1;
-	return read_each(j, "devices", parse_device, l, e) || parse_throttles(j, l, e) ? -1 : 0;
+	return read_each(j, "devices", parse_device, l, e) || parse_throttles(j, l, e) || oci_resources_check(j, e) ||
+			       oci_unified_parse(j, l, e)
+		       ? -1
+		       : 0;
 }
 
 int oci_resources_parse(const json_t *j, struct cgroup_limits *l, struct err *e)

@@ -138,6 +138,9 @@ int oci_resources_parse(const json_t *j, struct cgroup_limits *l, struct err *e)
 int oci_id_maps_parse(const json_t *obj, const char *uids_key, const char *gids_key, struct id_maps *m,
 		      struct err *e) must_check;
 void oci_id_maps_fini(struct id_maps *m);
+/* resources_rest.c: what isn't supported is refused by its name; zero, false and nothing ask for nothing. */
+int oci_resources_check(const json_t *resources, struct err *e) must_check;
+int oci_unified_parse(const json_t *resources, struct cgroup_limits *l, struct err *e) must_check;
 /* scheduling.c */
 int oci_scheduling_parse(const json_t *process, struct oci_scheduling *s, struct err *e) must_check;
 

@@ -18,6 +18,7 @@
 
 #define CGROUP_UNSET INT64_MIN
 #define CGROUP_DEVICES_MAX 256
+#define CGROUP_UNIFIED_MAX 32
 #define CGROUP_THROTTLES_MAX 32
 
 struct cgroup_device {
@@ -50,6 +51,10 @@ struct cgroup_limits {
 	size_t n_devices;
 	struct cgroup_throttle throttles[CGROUP_THROTTLES_MAX];
 	size_t n_throttles;
+	struct {
+		const char *file, *value;
+	} unified[CGROUP_UNIFIED_MAX]; /* written as they are; v2 only */
+	size_t n_unified;
 };
 
 /* A limits with everything unset. */

@@ -214,6 +214,19 @@ static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct e
 		       "failed to write \"%s\" to %s", x->value, x->file);
 }
 
+static int apply_unified(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
+{
+	if (l->n_unified && cg->version == 1)
+		return err_set(e, ERR_UNSUPPORTED, 0, "linux.resources.unified: \"%s\": this host has cgroup v1",
+			       l->unified[0].file);
+	for (size_t i = 0; i < l->n_unified; i++) {
+		if (cgroup_write(cg->h[0].dir, l->unified[i].file, l->unified[i].value))
+			return err_set(e, ERR_INVALID, errno, "linux.resources.unified: \"%s\" to %s", l->unified[i].value,
+				       l->unified[i].file);
+	}
+	return 0;
+}
+
 int cgroup_apply(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
 {
 	struct cgroup_setting settings[CGROUP_SETTINGS_MAX];
@@ -230,7 +243,7 @@ int cgroup_apply(struct cgroup *cg, const struct cgroup_limits *l, struct err *e
 		if (apply_one(cg, &settings[i], e))
 			return -1;
 	}
-	return 0;
+	return apply_unified(cg, l, e);
 }
 
 int cgroup_update(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)

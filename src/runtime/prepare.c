@@ -25,7 +25,6 @@ static const struct {
 	{ { "solaris" }, "is not supported" },
 	{ { "zos" }, "is not supported" },
 	{ { "linux", "mountLabel" }, "this kernel has no SELinux" },
-	{ { "linux", "resources", "rdma" }, "is not supported" },
 };
 
 static bool is_empty(const json_t *j)

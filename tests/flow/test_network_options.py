@@ -45,6 +45,11 @@ def test_link(engine, mode, run, name):
         engine.docker("exec", name, "cat", "/etc/hosts").out
     assert "linked" in until("the server answers", lambda: get(engine, name, "my-db"))
     assert engine.inspect(name)["HostConfig"]["Links"] == [f"/{database}:/{name}/my-db"]
+    # It is followed to its next address.
+    engine.docker("restart", "-t", "0", database)
+    assert address(engine, database) != own
+    until("its new address is known", lambda: f"{address(engine, database)}\tmy-db" in
+          engine.docker("exec", name, "cat", "/etc/hosts").out)
     engine.docker("stop", "-t", "0", database, name)
     assert f"Cannot link to a non running container: /{database} AS /{name}/my-db" in \
         engine.docker("start", name, code=1).err
@@ -306,6 +311,7 @@ def test_daemon_json(own_engine, tmp_path, name):
 
 @pytest.mark.parametrize("config, text", [
     ({"bip": "10.0.0.1"}, "bip: invalid CIDR address: 10.0.0.1"),
+    ({"bip": "10.0.0.0/24"}, "bip: 10.0.0.0/24 is not an address in a network"),
     ({"bip": "10.55.0.1/24", "fixed-cidr": "10.56.0.0/25"}, "fixed-cidr: it is not inside"),
     ({"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}, "the size /8 does not fit"),
     ({"dns": ["nosuch"]}, 'dns: invalid value "nosuch"'),

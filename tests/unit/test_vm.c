@@ -250,6 +250,33 @@ static void silence_and_death_are_errors(void **state)
 	}
 }
 
+/* What QEMU tells by itself is forgotten, but not the beginning of a message that isn't complete yet. */
+static void unasked_news_are_forgotten(void **state)
+{
+	struct err e = { 0 };
+	struct qmp q;
+	int peer;
+
+	assert_int_equal(open_to(GREETING OK, false, &q, &peer, &e), 0);
+	assert_true(qmp_drain(&q)); /* nothing there */
+	assert_int_equal(io_write_all(peer, "{\"event\": \"A\"}\n{\"event\":", 24), 0);
+	assert_true(qmp_drain(&q));
+	assert_int_equal(io_write_all(peer, " \"B\"}\n" OK, strlen(" \"B\"}\n" OK)), 0);
+	assert_int_equal(qmp_call(&q, "query", NULL, -1, NULL, &e), 0);
+	/* No line is that long. */
+	for (int i = 0; i < 40 && qmp_drain(&q); i++)
+		for (int k = 0; k < 64; k++)
+			assert_int_equal(
+				io_write_all(peer, "................................................................",
+					     64),
+				0);
+	assert_false(qmp_drain(&q));
+	assert_int_equal(qmp_call(&q, "query", NULL, -1, NULL, &e), -1);
+	assert_string_equal(e.msg, "query: QEMU doesn't answer any more");
+	qmp_close(&q);
+	close(peer);
+}
+
 #define M (int64_t)MIB
 
 /* The host's bound of a machine: what the container may have, and what guest and QEMU need beside it. */
@@ -302,6 +329,7 @@ int main(void)
 		cmocka_unit_test(rubbish_is_refused),
 		cmocka_unit_test(calls_get_answers_and_events_wait),
 		cmocka_unit_test(silence_and_death_are_errors),
+		cmocka_unit_test(unasked_news_are_forgotten),
 		cmocka_unit_test(allowances_bound_the_machine),
 	};
 

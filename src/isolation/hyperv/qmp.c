@@ -153,16 +153,15 @@ bool qmp_drain(struct qmp *q)
 	char buf[4096];
 	ssize_t n = recv(q->sock, buf, sizeof buf, MSG_DONTWAIT);
 	const char *end = n > 0 ? memrchr(buf, '\n', (size_t)n) : NULL;
+	size_t from = end ? (size_t)(end + 1 - buf) : 0;
 
 	json_array_clear(q->events);
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
+		return !q->broken && (errno == EAGAIN || errno == EINTR);
 	if (end)
 		str_drop(&q->in, q->in.len);
-	else
-		end = buf - 1;
 	/* The beginning of a message stays: a command may come before its end. */
-	q->broken |= n == 0 || str_add(&q->in, end + 1, (size_t)(buf + n - end - 1));
+	q->broken |= n == 0 || str_add(&q->in, buf + from, (size_t)n - from);
 	return !q->broken;
 }
 

@@ -15,6 +15,7 @@
 #include "isolation/process/sync.h"
 #include "os/pidfd.h"
 #include "os/root.h"
+#include "os/sched.h"
 #include "os/tty.h"
 
 /* All namespaces of init in one call; the pid namespace was chosen by our parent. */
@@ -32,6 +33,17 @@ static int enter_namespaces(void *arg, struct err *e)
 	if (child_has_userns(ch) && (setresgid(0, 0, 0) || setresuid(0, 0, 0)))
 		return err_set(e, ERR_SYSTEM, errno, "user 0 of the user namespace");
 	return chdir("/") ? err_set(e, ERR_SYSTEM, errno, "chdir") : 0;
+}
+
+static bool wants_cpus(void *arg)
+{
+	return ((struct child *)arg)->proc->scheduling.cpus_initial;
+}
+
+/* While it is on its way into the container; set_scheduling() has the final ones. */
+static int set_cpus(void *arg, struct err *e)
+{
+	return sched_set_cpus(((struct child *)arg)->proc->scheduling.cpus_initial, e);
 }
 
 static bool wants_terminal(void *arg)
@@ -52,6 +64,7 @@ static int open_terminal(void *arg, struct err *e)
 
 static const struct step exec_steps[] = {
 	/* name           wanted          run               undo */
+	{ "initial CPUs", wants_cpus,     set_cpus,         NULL },
 	{ "enter cgroup", NULL,           child_enter_cgroup, NULL },
 	{ "oom score",    NULL,           child_set_oom_score, NULL },
 	{ "label",        NULL,           child_set_label,  NULL },
