@@ -168,6 +168,8 @@ void text_clean(char *text)
 	for (; *text; text++)
 		if ((unsigned char)*text < ' ' || *text == 0x7f)
 			*text = ' ';
+		else if ((unsigned char)*text > 0x7f)
+			*text = '?';
 }
 
 /* --- error bodies -------------------------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ void answer_error(long status, const char *body, size_t n, const char *what, cha
 /* Whether a token or similar may be part of a header: printable ASCII, not too long. */
 bool header_safe(const char *text);
 
-/* Replace control characters and cut, so that a text from outside can be shown. */
+/* Replace what isn't printable ASCII, so that a text from outside can be shown and sent as JSON wherever it was cut. */
 void text_clean(char *text);
 
 #endif

@@ -29,7 +29,6 @@ struct pull {
 	struct reference ref; /* with a tag or a digest */
 	char *shown;          /* the reference as the user knows it */
 	struct platform platform;
-	bool platform_given;
 
 	/* the image */
 	char top_digest[DIGEST_MAX]; /* of what the reference names: index or manifest */

@@ -55,17 +55,26 @@ def fake(session_engine):
 @pytest.fixture(autouse=True)
 def remove_images(engine):
     """Every test begins without the layers of the one before, and leaves nothing half-done."""
+    before = image_ids(engine)
     yield
     engine.remove_containers()
-    forget(engine)
+    forget(engine, before)
     until("no download is left", lambda: not work(engine))
     assert not helpers(engine), helpers(engine)
 
 
-def forget(engine):
+def image_ids(engine):
+    return {image["Id"] for image in engine.http("GET", "/images/json?all=1")[2]}
+
+
+def forget(engine, keep):
+    """Remove the images that a test brought, and the names it gave to others."""
+    for image in image_ids(engine) - keep:
+        engine.http("DELETE", f"/images/{image}?force=1")
     for image in engine.http("GET", "/images/json?all=1")[2]:
-        if "silo/base:latest" not in image["RepoTags"]:
-            engine.http("DELETE", f"/images/{image['Id']}?force=1")
+        for name in [*image["RepoTags"], *image["RepoDigests"]]:
+            if name.startswith(("127.", "192.0.2.")):
+                engine.http("DELETE", f"/images/{name}")
 
 
 def work(engine):
@@ -626,7 +635,7 @@ def test_push_and_skopeo(engine, docker, real, tmp_path):
     assert docker("push", other).out.count(": Mounted from lib/push\n") == 2
     skopeo(engine, "copy", "--src-tls-verify=false", f"docker://{name}", f"docker-archive:{tmp_path}/back.tar:back:1")
     identity = engine.inspect("push:1")["Id"]
-    forget(engine)
+    engine.http("DELETE", f"/images/{identity}?force=1")
     docker("load", "-i", tmp_path / "back.tar")
     assert engine.inspect("back:1")["Id"] == identity
     docker("pull", name)
