@@ -64,7 +64,7 @@ struct container {
 	struct {
 		int watch, pidfd;
 		bool files_only; /* it can't be started */
-	} parked; /* monitor of a container that was prepared at create; -1 = none. Under op. */
+	} parked;                /* monitor of a container that was prepared at create; -1 = none. Under op. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* broadcast after every change below */
 

@@ -12,7 +12,7 @@ struct make {
 	const char *created_by;
 	const char *comment;
 	const char *platform; /* "os/architecture[/variant]" or "architecture"; NULL = this machine's */
-	const char *action; /* of the event: "import", or NULL for none */
+	const char *action;   /* of the event: "import", or NULL for none */
 };
 
 /* Copy what source gives into a new file of the work directory, bounded by the free space. Returns its fd, or -1. */
