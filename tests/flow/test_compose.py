@@ -23,7 +23,7 @@ services:
       test: ["CMD", "test", "-e", "/data/ready"]
       interval: 300ms
       timeout: 20s
-      retries: 20
+      retries: 100
   work:
     image: {BASE}
     isolation: hyperv
@@ -35,7 +35,7 @@ services:
       test: ["CMD", "wget", "-q", "-O", "-", "http://database/"]
       interval: 500ms
       timeout: 60s
-      retries: 20
+      retries: 100
   front:
     image: {BASE}
     isolation: process
