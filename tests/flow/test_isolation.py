@@ -42,7 +42,7 @@ def test_no_ping_on_the_host(engine, name):
 
 
 @needs_hyperv
-def test_vmwp_is_jailed(engine, name):
+def test_case_25_vmwp_is_jailed(engine, name):
     engine.docker("run", "-d", "--isolation=hyperv", "--name", name, BASE, "sleep", "1000")
     pid = int(engine.template(name, "{{.State.Pid}}"))
     status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="utf-8") if ":\t" in line)

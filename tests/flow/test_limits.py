@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Limits, devices, namespaces of the host: the same options in both isolation modes."""
+import glob
+import json
 import os
 import socket
 import time
@@ -193,6 +195,98 @@ def test_namespaces_of_the_host(engine):
     name = socket.gethostname()
     process_run(engine, "--uts=host", BASE, "hostname")
     assert socket.gethostname() == name
+
+
+def test_ipc_of_another_container(engine, name):
+    """One IPC namespace and one /dev/shm, of containers that were made to be shared; nobody else's."""
+    engine.docker("run", "-d", "--name", name, "--isolation=process", "--ipc=shareable", BASE, "sh", "-c", "echo there > /dev/shm/mark; exec sleep 1000")
+    joined = ("--ipc", f"container:{name}")
+    out = process_run(engine, *joined, BASE, "sh", "-c", "cat /dev/shm/mark; echo back > /dev/shm/answer; readlink /proc/self/ns/ipc").out
+    inside = engine.docker("exec", name, "sh", "-c", "cat /dev/shm/answer; readlink /proc/self/ns/ipc").out.split()
+    assert out.split() == ["there", inside[1]] and inside[0] == "back"
+    process_run(engine, "-d", "--name", f"{name}-private", BASE, "sleep", "1000")
+    failed = process_run(engine, f"--ipc=container:{name}-private", BASE, "true", code=125).err
+    assert "non-shareable IPC (hint: use IpcMode:shareable for the donor container)" in failed
+    assert "No such container: nobody" in process_run(engine, "--ipc=container:nobody", BASE, "true", code=125).err
+    engine.docker("create", "--name", f"{name}-late", "--isolation=process", *joined, BASE, "true")
+    engine.docker("stop", "-t", "0", name)
+    assert "is not running" in engine.docker("start", f"{name}-late", code=1).err
+
+
+def test_processes_of_another_container(engine, name):
+    """Their processes are seen; the container's own end with its init, the other's don't."""
+    process_run(engine, "-d", "--name", name, BASE, "sleep", "1001")
+    pid = ("-d", "--name", f"{name}-joined", f"--pid=container:{name}")
+    engine.docker("run", "--isolation=process", *pid, BASE, "sh", "-c", "sleep 1002 & exec sleep 1003")
+    out = engine.docker("exec", f"{name}-joined", "ps").out
+    assert all(f"sleep {number}" in out for number in (1001, 1002, 1003))
+    engine.docker("kill", f"{name}-joined")
+    until("all of it has ended", lambda: "sleep 100" not in engine.docker("exec", name, "ps").out.replace("sleep 1001", ""))
+    assert engine.state(name)["Running"]
+
+
+def test_disk_size(engine):
+    out = engine.docker("run", "--rm", "--isolation=hyperv", "--network=none", "--storage-opt", "size=100m", BASE, "sh", "-c",
+                        "df -k / | tail -n 1; dd if=/dev/zero of=/x bs=1M count=120; true")
+    assert 80 * 1024 < int(out.out.split()[1]) <= 100 * 1024 and "No space left" in out.err, out
+    failed = engine.docker("create", "--isolation=process", "--storage-opt", "size=100m", BASE, "true", code=1).err
+    assert "--storage-opt is supported only for overlay over xfs with 'pquota' mount option" in failed
+
+
+def test_cgroup_parent(engine, run, name):
+    parent = f"/{name}-parent"
+    identity = run("-d", "--network=none", "--cgroup-parent", parent, BASE, "sleep", "1000").line
+    with open(f"/proc/{engine.inspect(identity)['State']['Pid']}/cgroup", encoding="ascii") as f:
+        assert f"{parent}/{identity}" in f.read()
+    engine.remove_containers()
+    until("only the parent is left", lambda: not glob.glob(f"/sys/fs/cgroup/**/{identity}", recursive=True))
+    for place in glob.glob(f"/sys/fs/cgroup/*{parent}") + glob.glob(f"/sys/fs/cgroup{parent}"):
+        os.rmdir(place)
+
+
+def test_rates_of_a_device(engine, run):
+    """Of any disk of the host: for a virtual machine they hold there."""
+    device = next(f"/dev/{disk}" for disk in os.listdir("/sys/block") if os.path.exists(f"/dev/{disk}"))
+    number = os.stat(device).st_rdev
+    identity = run("-d", "--network=none", f"--device-read-bps={device}:1mb", BASE, "sleep", "1000").line
+    text = host_cgroup(identity, "blkio", "blkio.throttle.read_bps_device|io.max")
+    assert text.split()[0] == f"{os.major(number)}:{os.minor(number)}" and "1048576" in text
+
+
+def test_what_the_kernel_has_not(engine, mode):
+    status, _, body = engine.http("POST", "/containers/create", {
+        "Image": BASE, "Cmd": ["true"], "HostConfig": {"KernelMemory": 50 << 20, "Isolation": mode}})
+    assert status == 201 and "kernel memory limit capabilities or the cgroup is not mounted" in body["Warnings"][0]
+
+
+@pytest.mark.parametrize("option, key", [("--ipc=host", "kernel.msgmax=1"), ("--network=host", "net.ipv4.ip_forward=1")])
+def test_sysctl_of_the_host(engine, option, key):
+    text = "in the hosts ipc namespace" if "ipc" in option else "in host network namespace"
+    failed = process_run(engine, option, "--sysctl", key, BASE, "true", code=125)
+    assert f'sysctl "{key.split("=")[0]}"' in failed.err and text in failed.err
+
+
+@pytest.mark.skipif("hyperv" not in MODES, reason="hyperv isn't among the tested modes")
+def test_defaults_of_the_daemon(own_engine, tmp_path):
+    """Without a limit a machine is as large as vm-memory says, and gives back what was used and freed."""
+    (tmp_path / "daemon.json").write_text(json.dumps({
+        "vm-memory": "2g", "vm-standby": False, "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 50, "Hard": 60}}}))
+    engine = own_engine("--config-file", tmp_path / "daemon.json")
+    assert process_run(engine, BASE, "sh", "-c", "ulimit -n; ulimit -Hn").out.split() == ["50", "60"]
+    engine.docker("run", "-d", "--name", "xx", "--isolation=hyperv", "--network=none", "--tmpfs", "/big:size=300m", BASE, "sleep", "1000")
+    out = engine.docker("exec", "xx", "sh", "-c", "ulimit -n; grep MemTotal /proc/meminfo").out.split()
+    assert out[0] == "50" and 1800 * 1024 < int(out[2]) <= 2048 * 1024
+    vmwp = engine.inspect("xx")["State"]["Pid"]
+    engine.docker("exec", "xx", "dd", "if=/dev/zero", "of=/big/x", "bs=1M", "count=200")
+    used = private_kib(vmwp)
+    assert used > 200 * 1024
+    engine.docker("exec", "xx", "rm", "/big/x")
+    until("the host has it back", lambda: private_kib(vmwp) < used - 150 * 1024)
+
+
+def private_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return int(f.read().split("Private_Dirty:")[1].split()[0])
 
 
 def test_missing_device(engine):
