@@ -150,8 +150,9 @@ def test_isolation(engine, windows, mode, name, probe):
     seen = docker(engine, "exec", name, r"C:\probe\probe.exe", "look").out.split()
     assert seen == ["mutex", "event", "section", "pipe", "registry", "file", "port"]
     assert windows(r"C:\probe\probe.exe", "look", options=mount).out == ""
-    for path in (r"\\?\unix\etc\shadow", r"\\?\unix\home", r"Z:\etc\passwd"):
-        windows(r"C:\probe\probe.exe", "raw", path, options=mount, code=1)
+    outside = [r"\\?\unix\etc\shadow", r"\\?\unix\home", r"\\?\unix\usr\bin", r"Z:\etc\passwd"]
+    windows(r"C:\probe\probe.exe", "open", *outside, options=mount)
+    windows(r"C:\probe\probe.exe", "open", r"C:\windows", r"\\?\unix\wine", options=mount, code=2)
 
 
 def test_signals(engine, mode, name, probe):

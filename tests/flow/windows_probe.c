@@ -2,7 +2,7 @@
 /*
  * windows_probe create: make one of everything that a container must have for itself, say "ready", wait for stdin's end.
  * windows_probe look: print what of it can be seen, a word each. windows_probe exit CODE. windows_probe events: print the
- * control events that come, "ready" first. windows_probe raw PATH: open a file by a path of NT.
+ * control events that come, "ready" first. windows_probe open PATH...: the exit code is how many can be opened.
  */
 #include <winsock2.h>
 
@@ -88,6 +88,16 @@ static int wait_for_events(void)
 	return 0;
 }
 
+static int count_open(int n, char **paths)
+{
+	int opened = 0;
+
+	for (int i = 0; i < n; i++)
+		opened += CreateFileA(paths[i], GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS,
+				      NULL) != INVALID_HANDLE_VALUE;
+	return opened;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -100,7 +110,7 @@ int main(int argc, char **argv)
 		return wait_for_events();
 	if (!strcmp(what, "exit") && argc > 2)
 		ExitProcess(strtoul(argv[2], NULL, 0));
-	if (!strcmp(what, "raw") && argc > 2)
-		return CreateFileA(argv[2], GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL) == INVALID_HANDLE_VALUE;
-	return 2;
+	if (!strcmp(what, "open"))
+		return count_open(argc - 2, argv + 2);
+	return 99;
 }
