@@ -178,14 +178,15 @@ static int run_tool(char **argv, struct err *e)
 {
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	autofree char *beside = NULL;
+	autofree char *beside = NULL, *libexec = NULL;
 
 	self[n > 0 ? n : 0] = '\0';
-	beside = xasprintf("%s/silo-tool", dirname(self));
+	dirname(self);
+	beside = xasprintf("%s/silo-tool", self);
+	libexec = xasprintf("%s/../libexec/silo/silo-tool", self);
 	argv[0] = (char *)(uintptr_t) "silo";
 	execv(beside, argv);
-	execv("/usr/libexec/silo/silo-tool", argv);
-	execv("/usr/local/libexec/silo/silo-tool", argv);
+	execv(libexec, argv);
 	return err_set(e, ERR_INVALID, 0, "unknown command");
 }
 
