@@ -392,7 +392,7 @@ static int many(char **arg)
 
 /* ---- speed ---- */
 
-#define SPEED_BYTES (64 * MIB)
+#define SPEED_BYTES (32 * MIB)
 #define SPEED_BLOCK (128 * KIB)
 #define SPEED_FILES 200
 #define SPEED_SYNCS 50
