@@ -162,7 +162,7 @@ static int make_base(struct engine *g, const char *dir, const struct pulling *p,
 {
 	char line[512] = "";
 	int out = -1, status = -1, rc;
-	pid_t pid;
+	pid_t pid = 0;
 	FILE *lines;
 
 	rc = spawn_builder(g, dir, &out, &pid);

@@ -19,7 +19,7 @@
 #define KEYRING "/usr/share/keyrings/debian-archive-keyring.gpg"
 #define DEFAULT_MIRROR "http://deb.debian.org/debian"
 #define APT_TIMEOUT_MS (20 * 60 * 1000)
-#define APT_CONFIG BUILD_PACKAGES "/apt.conf"
+#define APT_CONFIG "packages/apt.conf" /* in BUILD_PACKAGES */
 
 static const char *const packages[] = { "libc6",       "libc-bin", "libgcc-s1", "libunwind8",
 					"liblzma5",    "wine64",   "libwine",   "libz-mingw-w64" };

@@ -105,8 +105,7 @@ char *windows_path(const char *path, struct err *e)
 		err_set(e, ERR_INVALID, 0, "invalid volume specification: '%s'", path);
 		return NULL;
 	}
-	out = letter == 'c' ? xasprintf(WINDOWS_DRIVE_C "%s", rest)
-			    : xasprintf(WINDOWS_DRIVES "/%c%s", letter, rest);
+	out = letter == 'c' ? xasprintf(WINDOWS_DRIVE_C "%s", rest) : xasprintf(WINDOWS_DRIVES "/%c%s", letter, rest);
 	for (char *at = out; *at; at++)
 		if (*at == '\\')
 			*at = '/';

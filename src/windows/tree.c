@@ -13,6 +13,8 @@
 #include "windows/build.h"
 
 #define WINE_DIR "/" BUILD_TRIPLET "/wine"
+#define UNIX_DIR "usr/lib/x86_64-linux-gnu/wine/x86_64-unix"
+#define WINDOWS_DIR "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
 
 /* Wine takes a file of its own place for its own if it has this mark behind the DOS header. */
 #define BUILTIN_MARK "Wine builtin DLL"
@@ -20,7 +22,7 @@
 #define BUILTIN_MARK_BYTES 32
 
 static const char *const directories[] = { "dev",     "etc", "lib64",      "proc",  "run/user/0", "sys",
-					   "tmp",     BUILD_TRIPLET "/wine/x86_64-unix", BUILD_TRIPLET "/wine/x86_64-windows",
+					   "tmp",     UNIX_DIR, WINDOWS_DIR,
 					   "usr/lib/locale", "usr/lib/silo", "usr/lib/wine", "usr/share/wine", "wine" };
 
 static const char *const libraries[] = { "ld-linux-x86-64.so.2", "libc.so.6",      "libm.so.6",     "libgcc_s.so.1",

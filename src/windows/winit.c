@@ -177,10 +177,10 @@ static void start_server(void)
 /* What the engine has mounted as a drive gets its letter. */
 static void name_drives(void)
 {
-	for (char letter = 'a'; letter <= 'z'; letter++) {
+	for (int letter = 'a'; letter <= 'z'; letter++) {
 		char drive[] = WINDOWS_DRIVES "/x", target[] = "../drives/x", link[] = WINDOWS_PREFIX "/dosdevices/x:";
 
-		drive[sizeof(drive) - 2] = target[sizeof(target) - 2] = link[sizeof(link) - 3] = letter;
+		drive[sizeof(drive) - 2] = target[sizeof(target) - 2] = link[sizeof(link) - 3] = (char)letter;
 		if (!access(drive, F_OK))
 			(void)!symlink(target, link);
 	}

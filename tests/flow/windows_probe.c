@@ -34,7 +34,8 @@ static int create(void)
 	HKEY key;
 
 	CloseHandle(file);
-	if (!CreateMutexA(NULL, FALSE, "Global\\probe_mutex") || !CreateEventA(NULL, TRUE, FALSE, "Global\\probe_event") ||
+	if (!CreateMutexA(NULL, FALSE, "Global\\probe_mutex") ||
+	    !CreateEventA(NULL, TRUE, FALSE, "Global\\probe_event") ||
 	    !CreateFileMappingA(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 4096, "Global\\probe_section") ||
 	    CreateNamedPipeA("\\\\.\\pipe\\probe_pipe", PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE, 4, 4096, 4096, 0, NULL) ==
 		    INVALID_HANDLE_VALUE ||
@@ -93,8 +94,8 @@ static int count_open(int n, char **paths)
 	int opened = 0;
 
 	for (int i = 0; i < n; i++)
-		opened += CreateFileA(paths[i], GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS,
-				      NULL) != INVALID_HANDLE_VALUE;
+		opened += CreateFileA(paths[i], GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING,
+				      FILE_FLAG_BACKUP_SEMANTICS, NULL) != INVALID_HANDLE_VALUE;
 	return opened;
 }
 

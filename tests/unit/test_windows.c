@@ -52,7 +52,8 @@ static void test_paths(void **state)
 		{ "/data/x", "/wine/drive_c/data/x" }, { "D:", "/wine/drives/d" },      { "E:\\", "/wine/drives/e" },
 		{ "E:\\a", "/wine/drives/e/a" },
 	};
-	static const char *const bad[] = { "data", "", "C:", "c:\\", "\\\\server\\share", "\\\\.\\pipe\\x", "C:\\..\\x", "C:x" };
+	static const char *const bad[] = { "data",           "",          "C:", "c:\\", "\\\\server\\share",
+					   "\\\\.\\pipe\\x", "C:\\..\\x", "C:x" };
 	static const char *const binds[][2] = {
 		{ "/srv:C:\\data", "/srv:/wine/drive_c/data" }, { "vol:D::ro", "vol:/wine/drives/d:ro" },
 		{ "vol:D:\\:ro", "vol:/wine/drives/d:ro" }, { "C:\\data", "/wine/drive_c/data" },
@@ -94,7 +95,8 @@ static void test_hosts(void **state)
 	};
 
 	for (size_t i = 0; i < array_len(cases); i++) {
-		assert_int_equal(windows_version_fits(cases[i].host, cases[i].image, false, NULL) == 0, cases[i].process);
+		assert_int_equal(windows_version_fits(cases[i].host, cases[i].image, false, NULL) == 0,
+				 cases[i].process);
 		assert_int_equal(windows_version_fits(cases[i].host, cases[i].image, true, NULL) == 0, cases[i].hyperv);
 	}
 }
@@ -157,8 +159,8 @@ static void test_registry(void **state)
 
 static void test_process(void **state)
 {
-	autojson *process = json_pack("{s:[s, s], s:s, s:{s:s}}", "args", "ping", "localhost", "cwd", "/", "user", "username",
-				      "containeruser");
+	autojson *process = json_pack("{s:[s, s], s:s, s:{s:s}}", "args", "ping", "localhost", "cwd", "/", "user",
+				      "username", "containeruser");
 	autojson *other = json_pack("{s:[s], s:s, s:{s:s}}", "args", "x", "cwd", "D:/a", "user", "username", "bob");
 	struct err e = { 0 };
 
