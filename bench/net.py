@@ -28,6 +28,7 @@ from engine import BUILD, DOCKER, Engine, in_namespace, new_namespace, until  # 
 from images import busybox_entries, entry, layer  # noqa: E402
 
 GATEWAY = "172.30.0.1"
+CGROUPS = Path("/sys/fs/cgroup")
 PROBE, PORT, IMAGE = BUILD / "tests/net-probe", "7", "bench/net-probe"
 HOST, OUTSIDE = "10.99.0.1", "10.99.0.2"
 SAME, DIRECT = "bare QEMU", "bare QEMU, no hub"
@@ -72,11 +73,11 @@ class Dockerd(Place):
         super().__init__(new_namespace())
         self.top, self.log = top, open(top / "dockerd.log", "wb")
         self.environment = dict(os.environ, DOCKER_HOST=f"unix://{top}/dockerd.sock")
-        # What it makes in its namespace goes with it.
+        # Its containers compete with other work on this machine on the same terms as Silo's.
         self.process = subprocess.Popen(
             [*self.enter(), "dockerd", "--data-root", top / "dockerd", "--exec-root", top / "dockerd-run", "-H",
-             f"unix://{top}/dockerd.sock", "--pidfile", top / "dockerd.pid"], stdout=self.log, stderr=self.log,
-            pass_fds=[self.namespace])
+             f"unix://{top}/dockerd.sock", "--pidfile", top / "dockerd.pid", "--cgroup-parent", "/silo"],
+            stdout=self.log, stderr=self.log, pass_fds=[self.namespace])
         until("dockerd answers", lambda: self.process.poll() is not None or subprocess.run(
             [DOCKER, "version"], env=self.environment, capture_output=True, check=False).returncode == 0, 60)
         self.works = self.process.poll() is None
@@ -115,6 +116,12 @@ class BareVM:
              "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=false", "-kernel", info["kernel_path"], "-initrd", initrd,
              "-append", info["append"], *(w.format(tap=tap) for w in wires), "-device", "virtio-net-device,netdev=n", "-serial",
              f"file:{top}/{self.device}.log"], pass_fds=[place.namespace], stdin=subprocess.DEVNULL)
+        self.groups = []
+        for base in (CGROUPS / "cpu/silo", CGROUPS / "silo"):  # as Silo's machines: v1, v2
+            if base.is_dir():
+                self.groups.append(base / f"bench-{self.device}-{os.getpid()}")
+                self.groups[-1].mkdir()
+                (self.groups[-1] / "cgroup.procs").write_text(str(self.process.pid), encoding="ascii")
 
     def initramfs(self, kernel):
         modules = kernel_modules(kernel, MODULES)
@@ -129,6 +136,10 @@ class BareVM:
     def stop(self):
         self.process.kill()
         self.process.wait()
+        for group in self.groups:
+            until("the cgroup is empty", lambda g=group: not (g / "cgroup.procs").read_text(encoding="ascii").strip())
+            group.rmdir()
+        self.groups = []
 
 
 def client(ask, options):

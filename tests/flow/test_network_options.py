@@ -85,7 +85,8 @@ def test_closed_network(engine, run, name, network, outside):
 def test_bridge_options(engine, mode, run, name, network, outside):
     option = "com.docker.network."
     n = network(f"{name}n", "-o", f"{option}bridge.name=mybr", "-o", f"{option}driver.mtu=1300", "-o",
-                f"{option}bridge.host_binding_ipv4=127.0.0.1", "-o", f"{option}bridge.enable_ip_masquerade=false", "--subnet", "10.81.0.0/24", "--aux-address", "x=10.81.0.2")
+                f"{option}bridge.host_binding_ipv4=127.0.0.1", "-o", f"{option}bridge.enable_ip_masquerade=false",
+                "--subnet", "10.81.0.0/24", "--aux-address", "x=10.81.0.2")
     serve(run, name, "--network", n, "-p", "8080:80")
     shown = engine.docker("exec", name, "ip", "addr", "show", "eth0").out
     assert "mtu 1300" in shown and "10.81.0.3/24" in shown
@@ -391,7 +392,8 @@ def test_case_31_forged_frames(engine, run, name, network, probe):
         "ARP for another address": ethernet(mac, 0x806, arp(raw, gateway, gateway) + marked()),
         "IPv6": ethernet(mac, 0x86DD, icmp6("fd00:31::dead", 128, b"\0\0\0\0" + marked())),
         "link-local IPv6": ethernet(mac, 0x86DD, icmp6("fe80::dead", 128, b"\0\0\0\0" + marked())),
-        "router advertisement": ethernet(mac, 0x86DD, icmp6(link_local(raw), 134, struct.pack("!BBHII", 64, 0, 1800, 0, 0) + marked())),
+        "router advertisement": ethernet(mac, 0x86DD, icmp6(
+            link_local(raw), 134, struct.pack("!BBHII", 64, 0, 1800, 0, 0) + marked())),
         "redirect": ethernet(mac, 0x86DD, icmp6(link_local(raw), 137, b"\0" * 36 + marked())),
         "neighbour advertisement for another": ethernet(mac, 0x86DD, icmp6(
             link_local(raw), 136, b"\x20\0\0\0" + socket.inet_pton(socket.AF_INET6, "fd00:31::1") + lladdr + marked())),
