@@ -153,8 +153,8 @@ static int check_kept(const json_t *config, const struct ip_net *net, struct err
 		const char *text = json_is_string(value) ? json_string_value(value) : "";
 
 		if (ip_parse(text, &a) < 0 || !ip_in(net, &a))
-			return err_set(e, ERR_INVALID, 0, "invalid auxiliary address %.50s: %.100s is not in the subnet",
-				       name, text);
+			return err_set(e, ERR_INVALID, 0,
+				       "invalid auxiliary address %.50s: %.100s is not in the subnet", name, text);
 	}
 	return 0;
 }
