@@ -15,7 +15,7 @@
 #include "base/own.h"
 #include "registry/internal.h"
 
-#define START_MS 30000 /* until the helper is in its jail; on a busy machine */
+#define START_MS 60000 /* until the helper is in its jail; on a busy machine */
 #define TICK_MS 200
 
 struct session {
