@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from conftest import BASE, MODES
-from engine import kill_process, until
+from engine import kill_process, process_table, until
 
 LOOP = "trap 'exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
 
@@ -60,8 +60,11 @@ def test_silod_killed_containers_go_on(live, mode, name):
 def test_exit_code_while_silod_is_dead(live, mode, name):
     live.docker("run", "-di", f"--isolation={mode}", "--name", name, BASE, "sh", "-c", "read x; echo last; exit 9")
     identity, pid = live.template(name, "{{.Id}} {{.State.Pid}}").split()
+    monitor = next(row[1] for row in process_table() if row[0] == int(pid))
+    before = len(os.listdir(f"/proc/{monitor}/fd"))
     head, sock = live.hijack(f"/containers/{name}/attach?stream=1&stdin=1&stdout=1")
     assert head.startswith("HTTP/1.1 101")
+    until("the monitor has the client", lambda: len(os.listdir(f"/proc/{monitor}/fd")) > before)
     live.kill9()
     # The stream belongs to the monitor: it works without an engine.
     sock.sendall(b"go\n")
