@@ -89,12 +89,14 @@ class Dockerd(Place):
         return done.stdout.decode().strip()
 
     def stop(self):
-        if self.process.poll() is None:
+        try:
             ids = self.docker("ps", "-aq").split()
             if ids:
                 self.docker("rm", "-f", *ids)
-            self.process.terminate()
-            self.process.wait(60)
+        except RuntimeError as e:  # it has ended, or never started
+            print(e, file=sys.stderr)
+        self.process.terminate()
+        self.process.wait(60)
         self.close()
         os.close(self.namespace)
 
@@ -310,12 +312,12 @@ def main():
         if options.containers:
             times = grow(engine, options.containers)
     finally:
+        engine.remove_containers()
+        engine.stop()
         for machine in machines.values():
             machine.stop()
         if dockerd:
             dockerd.stop()
-        engine.remove_containers()
-        engine.stop()
         place.close()
         engine.remove()
         subprocess.run(["umount", "-q", top / "dockerd"], check=False)
