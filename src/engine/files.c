@@ -20,6 +20,7 @@
 #include "engine/template_use.h"
 #include "isolation/hyperv/template.h"
 #include "monitor/client.h"
+#include "windows/process.h"
 
 char *path_data(const struct engine *g, const char *id, const char *name)
 {
@@ -269,6 +270,12 @@ static int bundle_vm(struct engine *g, struct container *c, json_t *silo, struct
 	json_object_set_new(silo, "vm",
 			    json_pack("{s:s, s:s, s:I, s:b}", "template", template, "lib_dir", g->lib_dir, "uid",
 				      (json_int_t)c->vm_uid, "cold", getenv("SILO_VM_COLD") != NULL));
+	autojson *config = record_config(c);
+
+	/* Wine's programs don't fit into the buffer that is enough for a small Linux container. */
+	if (windows_is(config))
+		json_object_set_new(json_object_get(silo, "vm"), "translation_mib",
+				    json_integer(WINDOWS_TRANSLATION_MIB));
 	return 0;
 }
 

@@ -14,6 +14,8 @@
 
 bool windows_is(const json_t *config);
 
+#define WINDOWS_TRANSLATION_MIB 96 /* of code that QEMU has translated, where it emulates */
+
 /**
  * windows_process - turn an OCI process object as it is made for Linux into that of a Windows program.
  *

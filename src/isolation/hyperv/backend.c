@@ -141,6 +141,7 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 		.image_path = b->rootfs.image,
 		.disk_path = b->rootfs.disk,
 		.cold = json_bool(vm, "cold", false),
+		.translation_mib = json_int(vm, "translation_mib", 0),
 	};
 
 	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&

@@ -26,6 +26,7 @@ struct vm_facts {
 	const char *append;      /* kernel command line */
 	int64_t memory_mib;
 	int64_t cpus;
+	int64_t translation_mib; /* of one clone, see vm.h; 0 = the usual */
 };
 
 /* Read <dir>/template.json. -1: ERR_UNAVAILABLE when there is none, ERR_INVALID when it is of another layout. */

@@ -370,6 +370,7 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 
 	if (facts_load(o->template_dir, &facts, e))
 		return NULL;
+	facts.translation_mib = o->translation_mib;
 	v = vm_launch(&launch, e);
 	if (v && !o->cold && restore(v, o->template_dir, e)) {
 		explain(v, e);

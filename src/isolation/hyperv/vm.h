@@ -34,6 +34,7 @@ struct vm_options {
 	size_t n_more;            /* at most VM_SPARE_DISKS */
 	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
 	size_t n_shares;          /* at most JAIL_SHARES_MAX */
+	int64_t translation_mib;  /* QEMU's buffer of translated code where it emulates; 0 = the usual, for small programs */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
 	const struct cgroup *cgroup; /* that QEMU starts in, borrowed; or NULL */
 	int oom_score_adj;        /* of QEMU on the host */

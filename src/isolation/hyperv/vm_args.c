@@ -102,9 +102,10 @@ static void add_machine(struct args *a, const struct vm_facts *f, enum vm_mode m
 	add(a, "-M", "microvm,acpi=on,rtc=on,memory-backend=mem");
 	if (!strcmp(f->accelerator, "tcg"))
 		add(a, "-accel", "tcg,tb-size=%d",
-		    mode != VM_MODE_CLONE ? BOOT_TRANSLATION_MIB
-		    : has_disk            ? CLONE_TRANSLATION_MIB
-					  : STANDBY_TRANSLATION_MIB);
+		    mode != VM_MODE_CLONE  ? BOOT_TRANSLATION_MIB
+		    : f->translation_mib   ? (int)f->translation_mib
+		    : has_disk             ? CLONE_TRANSLATION_MIB
+					   : STANDBY_TRANSLATION_MIB);
 	else
 		add(a, "-accel", "%s", f->accelerator);
 	add(a, "-cpu", "%s", f->cpu);
