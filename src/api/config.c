@@ -47,8 +47,8 @@ static const char *const engine_keys[] = { "bip",           "default-address-poo
 					   "fixed-cidr",    "fixed-cidr-v6",         "icc",    "ip",       "ip-forward",
 					   "ip-masq",       "ip6tables",             "ipv6",   "iptables", "mtu",
 					   "userland-proxy", "windows-base-names", "windows-host-version", "default-ulimits", "vm-memory",
-					   "insecure-registries", "registry-mirrors", "max-concurrent-downloads",
-					   "max-concurrent-uploads", "max-download-attempts" };
+					   "insecure-registries",  "registry-mirrors",  "max-concurrent-downloads",
+					   "max-concurrent-uploads",  "max-download-attempts" };
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"

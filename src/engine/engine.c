@@ -86,11 +86,9 @@ static int load_id(struct engine *g, struct err *e)
 static int open_registry(struct engine *g, struct err *e)
 {
 	autofree char *helper = xasprintf("%s/silo-registry", g->lib_dir);
-	const struct registry_options o = { .helper_path = helper,
-					    .config = g->config,
-					    .images = g->images,
-					    .event = image_event,
-					    .event_arg = g };
+	const struct registry_options o = {
+		.helper_path = helper, .config = g->config, .images = g->images, .event = image_event, .event_arg = g
+	};
 
 	g->registry = registry_open(&o, e);
 	return g->registry ? 0 : -1;
