@@ -44,6 +44,7 @@ static const struct guest_module {
 	{ "9p", LIST_BOOT, false, NULL },
 	{ "tun", LIST_BOOT, false, NULL }, /* --device /dev/net/tun, /dev/fuse: the guest's own */
 	{ "fuse", LIST_BOOT, false, NULL },
+	{ "scsi_mod", LIST_BOOT, false, "scan=manual" }, /* nothing is there before the agent looks */
 	{ "virtio_scsi", LIST_BOOT, false, NULL }, /* disks of containers that join */
 	{ "sd_mod", LIST_BOOT, false, NULL },
 	{ "virtio_blk", LIST_LATE, true, NULL },
