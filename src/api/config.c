@@ -210,8 +210,8 @@ static int check(const struct config *c, struct err *e)
 			return err_set(e, ERR_INVALID, 0, "directory \"%s\" is not an absolute path", absolute[i]);
 	if (c->isolation && strcmp(c->isolation, "process") != 0 && strcmp(c->isolation, "hyperv") != 0 &&
 	    strcmp(c->isolation, "prefer-process") != 0)
-		return err_set(e, ERR_INVALID, 0, "invalid isolation: \"%s\": it is process or hyperv (or prefer-process)",
-			       c->isolation);
+		return err_set(e, ERR_INVALID, 0,
+			       "invalid isolation: \"%s\": it is process or hyperv (or prefer-process)", c->isolation);
 	for (size_t i = 0; i < array_len(log_levels) && !known; i++)
 		known = strcmp(c->log_level, log_levels[i]) == 0;
 	return known ? 0 : err_set(e, ERR_INVALID, 0, "invalid log level: \"%s\"", c->log_level);

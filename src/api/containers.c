@@ -125,7 +125,8 @@ int api_container_prune(struct request *r, struct err *e)
 int api_container_remove(struct request *r, struct err *e)
 {
 	if (query_bool(r, "link", false))
-		return err_set(e, ERR_UNSUPPORTED, 0, "removing a link is not supported by Silo: remove the container that has it");
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "removing a link is not supported by Silo: remove the container that has it");
 	return done(r, 204,
 		    engine_container_remove(r->engine, r->param[0], query_bool(r, "force", false),
 					    query_bool(r, "v", false), e));

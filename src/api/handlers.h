@@ -26,8 +26,8 @@ api_handler api_image_pull, api_image_push, api_image_search, api_distribution, 
 /* build.c */
 api_handler api_build, api_build_prune;
 /* system.c */
-api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_refuse_404,
-	api_refuse_501, api_refuse_swarm;
+api_handler api_ping, api_version, api_info, api_disk_usage, api_empty_list, api_refuse_404, api_refuse_501,
+	api_refuse_swarm;
 /* networks.c */
 api_handler api_network_list, api_network_inspect, api_network_create, api_network_remove, api_network_prune,
 	api_network_connect, api_network_disconnect;

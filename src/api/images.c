@@ -101,8 +101,8 @@ static int import_image(struct request *r, struct err *e)
 	autofree char *ref = repo ? xasprintf("%s%s%s", repo, tag ? ":" : "", tag ? tag : "") : NULL;
 	char id[IMAGE_ID_MAX];
 
-	if (image_import(r->images, r->upload_fd, ref, changes, query_str(r, "message"),
-			 query_str(r, "platform"), id, e) < 0)
+	if (image_import(r->images, r->upload_fd, ref, changes, query_str(r, "message"), query_str(r, "platform"), id,
+			 e) < 0)
 		return -1;
 	return reply_json(r, 200, json_pack("{s:s}", "status", id));
 }

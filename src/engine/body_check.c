@@ -14,7 +14,6 @@
 #include "engine/signals.h"
 #include "engine/spec.h"
 #include "windows/process.h"
-#include "windows/process.h"
 
 static bool given(const json_t *j)
 {

@@ -36,8 +36,8 @@ static int check_platform(const char *platform, struct err *e)
 		if (strcasecmp(platform, known[i]) == 0)
 			return 0;
 	}
-	return err_set(e, ERR_INVALID, 0, "image platform (%s) is not supported by this engine (linux/amd64, windows/amd64)",
-		       platform);
+	return err_set(e, ERR_INVALID, 0,
+		       "image platform (%s) is not supported by this engine (linux/amd64, windows/amd64)", platform);
 }
 
 /* The canonical documents of the request. The body is ContainerConfig with HostConfig inside. */
@@ -227,8 +227,7 @@ json_t *engine_container_create(struct engine *g, const char *name, const char *
 	    choose_isolation(g, c, warnings, e) < 0 ||
 	    body_check_host(c->host, strcmp(c->isolation, "hyperv") == 0, warnings, e) < 0 ||
 	    namespaces_check(g, c->host, e) < 0 || (windows_is(c->config) && windows_host_check(c->host, e) < 0) ||
-	    mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 ||
-	    ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
+	    mounts_resolve(g, c, e) < 0 || check_spec(c, e) < 0 || ports_check(c->host, e) < 0 || check_vm(g, c, e) < 0)
 		return NULL;
 	set_identity(g, c);
 	c->removing = true; /* nobody may touch it until its files and record are there */

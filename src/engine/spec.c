@@ -175,8 +175,7 @@ static json_t *make_process(const struct spec_input *in, struct err *e)
 			    make_user(in, json_str(in->config, "User", "")), "args", args, "cwd", *dir ? dir : "/",
 			    "env", make_env(in, tty, NULL), "capabilities", make_caps(in), "noNewPrivileges",
 			    no_new_privileges(in->host), "rlimits", rlimits);
-	if (windows_is(in->config) &&
-	    windows_process(process, json_bool(in->config, "ArgsEscaped", false), e) < 0) {
+	if (windows_is(in->config) && windows_process(process, json_bool(in->config, "ArgsEscaped", false), e) < 0) {
 		json_decref(process);
 		return NULL;
 	}

@@ -221,8 +221,8 @@ static int apply_unified(struct cgroup *cg, const struct cgroup_limits *l, struc
 			       l->unified[0].file);
 	for (size_t i = 0; i < l->n_unified; i++) {
 		if (cgroup_write(cg->h[0].dir, l->unified[i].file, l->unified[i].value))
-			return err_set(e, ERR_INVALID, errno, "linux.resources.unified: \"%s\" to %s", l->unified[i].value,
-				       l->unified[i].file);
+			return err_set(e, ERR_INVALID, errno, "linux.resources.unified: \"%s\" to %s",
+				       l->unified[i].value, l->unified[i].file);
 	}
 	return 0;
 }

@@ -479,7 +479,8 @@ static void defaults_of_the_daemon(void **state)
 		{ "{\"default-ulimits\": {\"nofile\": {\"Soft\": 9, \"Hard\": 8}}}", 24000, 4096, "9 > 8" },
 		{ "{\"default-ulimits\": {\"nofile\": 5}}", 24000, 4096, "must be an object" },
 	};
-	autojson *config = json_loads("{\"default-ulimits\": {\"nofile\": {\"Soft\": 5}, \"core\": {\"Hard\": 0}}}", 0, NULL);
+	autojson *config =
+		json_loads("{\"default-ulimits\": {\"nofile\": {\"Soft\": 5}, \"core\": {\"Hard\": 0}}}", 0, NULL);
 	autojson *host = json_loads("{\"Ulimits\": [{\"Name\": \"core\", \"Soft\": 1, \"Hard\": 2}]}", 0, NULL);
 
 	for (size_t i = 0; i < array_len(cases); i++) {

@@ -262,8 +262,9 @@ static _Noreturn void child_main(const struct jail_options *o, int status)
 	struct err e = { 0 };
 
 	child_oom_score(o->oom_score_adj);
-	if ((!o->cgroup || !cgroup_attach_self(o->cgroup, &e)) && !child_signals(&e) && !child_root(o, &e) && !child_shares(o, &e) && !child_descriptors(o, &status, &e) &&
-	    !child_limits(o, &e) && !child_privileges(o, status, &e) && !child_die_with_parent(status, &e)) {
+	if ((!o->cgroup || !cgroup_attach_self(o->cgroup, &e)) && !child_signals(&e) && !child_root(o, &e) &&
+	    !child_shares(o, &e) && !child_descriptors(o, &status, &e) && !child_limits(o, &e) &&
+	    !child_privileges(o, status, &e) && !child_die_with_parent(status, &e)) {
 		execve(o->program, o->argv, o->envp);
 		err_set(&e, ERR_SYSTEM, errno, "execute %s", o->program);
 	}

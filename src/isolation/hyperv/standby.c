@@ -98,9 +98,8 @@ int standby_take(struct sandbox *s, const struct bundle *b, const struct isolati
 
 	sandbox_belongs(s, b, sockets, ev);
 	if (sockets && !check_late(b, e) && !sandbox_check(b, e) && !move_machine(s, b, e) &&
-	    !sandbox_plug_first(s, e) &&
-	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e) &&
-	    !allowance_moved(&s->allowance, e))
+	    !sandbox_plug_first(s, e) && !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) &&
+	    !sandbox_setup(s, e) && !allowance_moved(&s->allowance, e))
 		return 0;
 	isolation_hyperv.sandbox_close(s);
 	return -1;

@@ -49,7 +49,7 @@ bool vm_id_is_valid(const char *id);
 
 /* Which disks have something in them. */
 struct vm_disks {
-	bool image, disk; /* VM_FD_IMAGE, VM_FD_DISK */
+	bool image, disk;           /* VM_FD_IMAGE, VM_FD_DISK */
 	const struct vm_disk *more; /* VM_FD_MORE ... */
 	size_t n_more;
 };
