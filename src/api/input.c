@@ -142,7 +142,7 @@ const json_t *body_json(struct request *r, bool optional, struct err *e)
 		return NULL;
 	}
 	r->doc = json_parse(r->body.s, r->body.len, "request body", e);
-	if (r->doc && optional && json_is_null(r->doc)) {
+	if (optional && json_is_null(r->doc)) {
 		json_decref(r->doc);
 		r->doc = NULL;
 		return NULL;

@@ -63,8 +63,8 @@ static char *widen_integers(const char *text, size_t n, size_t *n_out)
 			to += digits;
 			i += digits;
 			if (too_wide(text + i - digits, digits) && !after_point && !before_point) {
-				memcpy(to, ".0", 2);
-				to += 2;
+				*to++ = '.';
+				*to++ = '0';
 			}
 			continue;
 		}
