@@ -82,7 +82,7 @@ ERRORS = [
     ("DELETE", "/images/nosuch", None, 404, "No such image: nosuch"),
     ("GET", "/exec/nosuch/json", None, 404, "nosuch"),
     ("GET", "/swarm", None, 503, "This node is not a swarm manager"),
-    ("POST", "/images/create?fromImage=busybox&tag=latest", None, 404, ""),
+    ("POST", "/images/create?fromImage=127.0.0.1:1/x&tag=latest", None, 500, "connection refused"),
 ]
 
 
