@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* silod - the engine: Docker Engine API on unix sockets. Containers outlive it. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,8 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int rc = 0;
 
+	/* A thread per connection: an arena for each of them would keep what it has once used. */
+	mallopt(M_ARENA_MAX, 2);
 	log_init("silod", LOG_LEVEL_INFO);
 	if (config_load(&d->config, argc, argv, &e) < 0) {
 		fprintf(stderr, "silod: %s\nSee 'silod --help'.\n", e.msg);

@@ -177,15 +177,19 @@ def test_case_34_soak(own_engine, tmp_path):
         for i in range(n):
             engine.docker("run", "--rm", "--isolation=process", *(["--network=none"] if i % 2 else []), BASE, "true")
 
+    def crowd(n):
+        names = [engine.docker("run", "-d", "--isolation=process", BASE, "sleep", "1000").line for _ in range(n)]
+        threads = [threading.Thread(target=engine.docker, args=("rm", "-f", each)) for each in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert engine.containers() == []
+
     rounds(10)
+    crowd(20)  # an allocator keeps what many threads at once have once used
     before, memory = resources(engine), resident_kib(engine)
-    rounds(40)
-    names = [engine.docker("run", "-d", "--isolation=process", BASE, "sleep", "1000").line for _ in range(20)]
-    threads = [threading.Thread(target=engine.docker, args=("rm", "-f", each)) for each in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert engine.containers() == []
+    rounds(30)
+    crowd(20)
     until("all of it has been given back", lambda: all(now <= before[key] + 2 for key, now in resources(engine).items()))
     assert resident_kib(engine) < memory + 8 * 1024
