@@ -64,7 +64,7 @@ static int op_start(struct call *c, struct err *e)
 
 static int op_attach(struct call *c, struct err *e)
 {
-	struct attach_wants w;
+	struct attach_wants w = { 0 };
 
 	if (c->n_fds < 1)
 		return err_set(e, ERR_INVALID, 0, "attach: no descriptor came with the request");
