@@ -36,6 +36,7 @@ def build(engine, name):
     yield run
     engine.remove_containers()
     engine.docker("rmi", "-f", run.tag, code=None)
+    engine.docker("image", "prune", "-f")
 
 
 def tar_of(files):

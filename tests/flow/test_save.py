@@ -110,6 +110,7 @@ def test_skopeo(engine, images, tmp_path):
 
 def test_parents(engine):
     """What an image was made from stays as long as it is needed, and goes with it when nothing else keeps it."""
+    engine.docker("image", "prune", "-f")  # what other tests left
     before = set(engine.docker("images", "-aq", "--no-trunc").out.split())
     step = BASE
     made = []
@@ -131,11 +132,13 @@ def test_parents(engine):
 
 
 def test_usage_and_history(engine, images):
+    engine.docker("image", "prune", "-f")  # what other tests left
     out = engine.docker("system", "df", "-v").out
     line = [text.split() for text in out.splitlines() if text.startswith("flow/save")][0]
     assert line[-1] == "0" and line[-3] != "0B", line  # containers; shared size
     history = engine.docker("history", "--format", "{{.ID}} {{.Size}}", images[0], "--no-trunc").out.splitlines()
     assert history == [] or history[0].startswith("sha256:")
+    engine.docker("builder", "prune", "-f")
     assert "Total reclaimed space: 0B" in engine.docker("builder", "prune", "-f").out
 
 
