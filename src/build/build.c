@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,6 +109,7 @@ static void leave(struct builder *b)
 int build_prune(struct builder *b, int64_t *bytes, struct err *e)
 {
 	autofree char *storage = xasprintf("%s/storage", b->dir);
+	autofree char *mount = xasprintf("%s/overlay", storage);
 	int rc = -1;
 
 	*bytes = 0;
@@ -116,6 +118,8 @@ int build_prune(struct builder *b, int64_t *bytes, struct err *e)
 		err_set(e, ERR_CONFLICT, 0, "the build cache is in use: a build is running");
 	} else {
 		*bytes = io_tree_bytes(open(storage, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 64);
+		/* buildah mounts this directory on itself, and leaves it so. */
+		(void)umount2(mount, MNT_DETACH);
 		rc = io_remove_tree(AT_FDCWD, storage, e);
 	}
 	pthread_mutex_unlock(&b->lock);
