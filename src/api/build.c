@@ -140,25 +140,9 @@ static int read_options(const struct request *r, const struct documents *d, stru
 
 /* --- the answer ------------------------------------------------------------------------------------------------------------ */
 
-static int send_line(void *arg, const json_t *line)
-{
-	struct request *r = arg;
-
-	if (!r->streaming && stream_begin(r, "application/json"))
-		return -1;
-	return stream_json(r, line);
-}
-
-static bool has_left(void *arg)
-{
-	const struct request *r = arg;
-
-	return client_gone(r->client_fd);
-}
-
 int api_build(struct request *r, struct err *e)
 {
-	struct registry_client client = { .progress = send_line, .gone = has_left, .arg = r };
+	struct registry_client client = { .progress = progress_line, .gone = progress_gone, .arg = r };
 	struct documents d = { 0 };
 	struct build_options o;
 	int exit_code = 1, rc;
@@ -167,14 +151,7 @@ int api_build(struct request *r, struct err *e)
 	if (rc == 0)
 		rc = engine_build(r->engine, &o, r->upload_fd, &client, &exit_code, e);
 	documents_fini(&d);
-	if (rc == 0 || !r->streaming)
-		return rc;
-	/* Once the progress has begun there is no status left to set. */
-	autojson *line =
-		json_pack("{s:{s:i, s:s}, s:s}", "errorDetail", "code", exit_code, "message", e->msg, "error", e->msg);
-
-	(void)send_line(r, line);
-	return 0;
+	return progress_end(r, rc, exit_code, e);
 }
 
 int api_build_prune(struct request *r, struct err *e)

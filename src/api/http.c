@@ -167,6 +167,36 @@ void stream_end(struct request *r)
 		(void)io_write_all(r->client_fd, "0\r\n\r\n", 5);
 }
 
+int progress_line(void *request, const json_t *line)
+{
+	struct request *r = request;
+
+	if (!r->streaming && stream_begin(r, "application/json"))
+		return -1;
+	return stream_json(r, line);
+}
+
+bool progress_gone(void *request)
+{
+	const struct request *r = request;
+
+	return client_gone(r->client_fd);
+}
+
+int progress_end(struct request *r, int rc, int exit_code, struct err *e)
+{
+	autojson *detail = NULL, *line = NULL;
+
+	if (rc == 0 || !r->streaming)
+		return rc;
+	detail = json_pack("{s:s}", "message", e->msg);
+	if (exit_code)
+		json_object_set_new(detail, "code", json_integer(exit_code));
+	line = json_pack("{s:O, s:s}", "errorDetail", detail, "error", e->msg);
+	(void)progress_line(r, line);
+	return 0;
+}
+
 bool client_gone(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = 0 };

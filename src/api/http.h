@@ -84,6 +84,12 @@ int stream_begin_with(struct request *r, const char *content_type, const char *n
 int stream_write(struct request *r, const void *data, size_t n); /* -1: the client has left */
 int stream_json(struct request *r, const json_t *line);
 void stream_end(struct request *r);
+/* Progress, line by line: the stream begins with the first one. An image_progress_fn; arg is the request. */
+int progress_line(void *request, const json_t *line);
+bool progress_gone(void *request); /* the client has left */
+/* The end of an answer with progress. Once that has begun there is no status left to set: the error becomes a line.
+ * exit_code: of errorDetail, 0 = none. Returns the value for the handler. */
+int progress_end(struct request *r, int rc, int exit_code, struct err *e);
 /* "application/vnd.docker.raw-stream" or "...multiplexed-stream", as this API version calls them. */
 const char *stream_type(const struct request *r, bool tty);
 

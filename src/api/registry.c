@@ -13,39 +13,12 @@
 #define SEARCH_LIMIT 25
 #define SEARCH_LIMIT_MAX 100
 
-static int send_line(void *arg, const json_t *line)
-{
-	struct request *r = arg;
-
-	if (!r->streaming && stream_begin(r, "application/json"))
-		return -1;
-	return stream_json(r, line);
-}
-
-static bool has_left(void *arg)
-{
-	const struct request *r = arg;
-
-	return client_gone(r->client_fd);
-}
-
 /* What every call needs of the request. *auth owns what c borrows. */
 static int client_of(struct request *r, struct registry_client *c, json_t **auth, struct err *e)
 {
 	*auth = registry_auth_parse(request_header(r, "X-Registry-Auth"), e);
-	*c = (struct registry_client){ .auth = *auth, .progress = send_line, .gone = has_left, .arg = r };
+	*c = (struct registry_client){ .auth = *auth, .progress = progress_line, .gone = progress_gone, .arg = r };
 	return e->kind ? -1 : 0;
-}
-
-/* Once the progress has begun there is no status left to set. */
-static int finish(struct request *r, int rc, struct err *e)
-{
-	if (!rc || !r->streaming)
-		return rc;
-	autojson *line = json_pack("{s:{s:s}, s:s}", "errorDetail", "message", e->msg, "error", e->msg);
-
-	(void)send_line(r, line);
-	return 0;
 }
 
 /* "x" and "latest", or "x" and "sha256:...": as the client splits it. Without a tag: all tags. */
@@ -64,8 +37,8 @@ int api_image_pull(struct request *r, struct err *e)
 
 	if (client_of(r, &c, &auth, e))
 		return -1;
-	return finish(
-		r, registry_pull(engine_registry(r->engine), ref, query_str(r, "platform"), !tag && !whole, &c, e), e);
+	return progress_end(
+		r, registry_pull(engine_registry(r->engine), ref, query_str(r, "platform"), !tag && !whole, &c, e), 0, e);
 }
 
 int api_image_push(struct request *r, struct err *e)
@@ -80,7 +53,7 @@ int api_image_push(struct request *r, struct err *e)
 			       "push --platform is not supported: an image here is of one platform");
 	if (client_of(r, &c, &auth, e))
 		return -1;
-	return finish(r, registry_push(engine_registry(r->engine), ref, !tag, &c, e), e);
+	return progress_end(r, registry_push(engine_registry(r->engine), ref, !tag, &c, e), 0, e);
 }
 
 int api_distribution(struct request *r, struct err *e)
@@ -96,7 +69,7 @@ int api_distribution(struct request *r, struct err *e)
 int api_auth(struct request *r, struct err *e)
 {
 	const json_t *body = body_json(r, false, e);
-	struct registry_client c = { .gone = has_left, .arg = r };
+	struct registry_client c = { .gone = progress_gone, .arg = r };
 	json_t *answer = body ? registry_login(engine_registry(r->engine), body, &c, e) : NULL;
 
 	if (!answer && e->kind == ERR_FORBIDDEN)
