@@ -216,16 +216,6 @@ int links_are_valid(const json_t *list, struct err *e)
 
 /* --- while it runs ------------------------------------------------------------------------------------------------------------ */
 
-static bool is_running(struct container *c)
-{
-	bool running;
-
-	pthread_mutex_lock(&c->lock);
-	running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
-	pthread_mutex_unlock(&c->lock);
-	return running;
-}
-
 /* The place of a container in the default bridge. */
 static const struct endpoint *on_bridge(const struct net_box *b)
 {
@@ -249,7 +239,7 @@ int links_check(struct networking *w, const struct net_box *b, struct container 
 			return err_prefix(e, "could not get container for %.100s", alias);
 		autofree char *name = record_name(child);
 
-		if (!is_running(child))
+		if (!record_is_running(child))
 			return err_set(e, ERR_INVALID, 0, "Cannot link to a non running container: /%s AS /%s/%s", name,
 				       parent, alias);
 		if (!on_bridge(box_find(w, child->id)))

@@ -73,22 +73,11 @@ int namespaces_check(struct engine *g, const json_t *host, struct err *e)
 	return 0;
 }
 
-static pid_t running_pid(struct container *c)
-{
-	pid_t pid = 0;
-
-	pthread_mutex_lock(&c->lock);
-	if (c->state == LIFE_RUNNING || c->state == LIFE_PAUSED)
-		pid = c->pid;
-	pthread_mutex_unlock(&c->lock);
-	return pid;
-}
-
 /* Open a namespace of a container's init. The pid may have become somebody else's by then, unless its monitor, who
  * reaps it, still says that it runs. */
 static int open_namespace(struct engine *g, struct container *c, const char *file, struct err *e)
 {
-	pid_t pid = running_pid(c);
+	pid_t pid = record_running_pid(c);
 	autofree char *path = xasprintf("/proc/%d/ns/%s", pid, file);
 	autofree char *dir = path_run(g, c->id, NULL);
 	autoclose int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;

@@ -38,12 +38,8 @@ int join_check(struct engine *g, const struct container *c, const char *ref, str
 
 static pid_t running_pid(struct container *c, struct err *e)
 {
-	pid_t pid = 0;
+	pid_t pid = record_running_pid(c);
 
-	pthread_mutex_lock(&c->lock);
-	if (c->state == LIFE_RUNNING || c->state == LIFE_PAUSED)
-		pid = c->pid;
-	pthread_mutex_unlock(&c->lock);
 	return pid > 0 ? pid : err_set(e, ERR_CONFLICT, 0, "cannot join network of a non running container: %s", c->id);
 }
 

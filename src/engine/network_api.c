@@ -440,17 +440,6 @@ json_t *engine_network_prune(struct engine *g, const json_t *filters, struct err
 
 /* --- connect, disconnect ---------------------------------------------------------------------------------------------------------- */
 
-static pid_t pid_of(struct container *c)
-{
-	pid_t pid = 0;
-
-	pthread_mutex_lock(&c->lock);
-	if (c->state == LIFE_RUNNING || c->state == LIFE_PAUSED)
-		pid = c->pid;
-	pthread_mutex_unlock(&c->lock);
-	return pid;
-}
-
 static bool joins_other(struct container *c)
 {
 	autojson *host = record_host(c);
@@ -487,7 +476,7 @@ static int connect_box(struct networking *w, struct container *c, struct network
 {
 	struct net_box *b = box_for(w, c, n, "connected to", e);
 	autofree char *name = record_name(c);
-	pid_t pid = pid_of(c);
+	pid_t pid = record_running_pid(c);
 	json_t *canonical;
 	int rc;
 
@@ -524,7 +513,7 @@ static int disconnect_box(struct networking *w, struct container *c, struct netw
 			  struct err *e)
 {
 	struct net_box *b = box_for(w, c, n, "disconnected from", e);
-	pid_t pid = pid_of(c);
+	pid_t pid = record_running_pid(c);
 
 	if (!b)
 		return -1;
@@ -663,7 +652,7 @@ json_t *net_settings(struct engine *g, struct container *c, const json_t *config
 					      "IPAddress",  "IPPrefixLen", "IPv6Gateway",       "MacAddress" };
 	struct networking *w = g->net;
 	json_t *networks = net_networks(g, c, host), *ports, *out, *bridge = json_object_get(networks, "bridge");
-	pid_t pid = pid_of(c);
+	pid_t pid = record_running_pid(c);
 
 	pthread_mutex_lock(&w->lock);
 	ports = ports_settings(box_find(w, c->id), config);

@@ -490,15 +490,8 @@ static void forget_records(struct networking *w)
 static pid_t running_pid(struct engine *g, const char *id)
 {
 	autorecord *c = table_find(g, id, NULL);
-	pid_t pid = 0;
 
-	if (!c)
-		return 0;
-	pthread_mutex_lock(&c->lock);
-	if (c->state == LIFE_RUNNING || c->state == LIFE_PAUSED)
-		pid = c->pid;
-	pthread_mutex_unlock(&c->lock);
-	return pid;
+	return c ? record_running_pid(c) : 0;
 }
 
 static int recover_box(struct networking *w, struct net_box *b, pid_t pid, struct err *e)

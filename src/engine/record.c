@@ -88,6 +88,27 @@ json_t *record_config(struct container *c)
 	return j;
 }
 
+bool record_is_running(struct container *c)
+{
+	bool running;
+
+	pthread_mutex_lock(&c->lock);
+	running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
+	pthread_mutex_unlock(&c->lock);
+	return running;
+}
+
+pid_t record_running_pid(struct container *c)
+{
+	pid_t pid = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->state == LIFE_RUNNING || c->state == LIFE_PAUSED)
+		pid = c->pid;
+	pthread_mutex_unlock(&c->lock);
+	return pid;
+}
+
 json_t *record_host(struct container *c)
 {
 	json_t *j;

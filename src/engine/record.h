@@ -108,6 +108,10 @@ static inline void record_own_put(struct container **c)
 /* Documents with a reference of the caller's. */
 json_t *record_config(struct container *c);
 json_t *record_host(struct container *c);
+/* It runs, paused or not. */
+bool record_is_running(struct container *c);
+/* Its pid as long as it runs, else 0. */
+pid_t record_running_pid(struct container *c);
 char *record_name(struct container *c); /* heap copy */
 
 /* Wake everybody who waits for c. With c->lock held. */

@@ -18,28 +18,18 @@
 #define RESULT_MAX (8 * KIB)
 #define CHUNK_BYTES (128 * KIB)
 
-static bool is_running(struct container *c)
-{
-	bool running;
-
-	pthread_mutex_lock(&c->lock);
-	running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED;
-	pthread_mutex_unlock(&c->lock);
-	return running;
-}
-
 /* The container runs, or it is ours until talk_close(), prepared. */
 static int secure(struct talk *t, struct err *e)
 {
 	struct container *c = t->c;
 	bool removing;
 
-	if (!t->held && is_running(c))
+	if (!t->held && record_is_running(c))
 		return 0;
 	if (!t->held)
 		pthread_mutex_lock(&c->op);
 	t->held = true;
-	if (is_running(c)) {
+	if (record_is_running(c)) {
 		pthread_mutex_unlock(&c->op);
 		t->held = false;
 		return 0;
@@ -179,7 +169,7 @@ static int begin_again(struct talk *t, const json_t *request, bool input, struct
 
 	if (!begin(t, request, input, &first))
 		return 0;
-	if (!t->held && is_running(t->c)) {
+	if (!t->held && record_is_running(t->c)) {
 		*e = first;
 		return -1;
 	}
