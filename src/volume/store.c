@@ -293,27 +293,6 @@ int volume_remove(struct volume_store *s, const char *name, struct err *e)
 
 /* --- mounts of options -------------------------------------------------------------------------------------------------- */
 
-int volume_mount(struct volume_store *s, const char *name, struct err *e)
-{
-	autofree char *path = volume_path(s, name);
-	autojson *v = NULL;
-	int rc = 0;
-
-	volume_lock(s);
-	v = volume_get(s, name, e);
-	if (!v)
-		rc = -1;
-	else if (json_object_size(json_object_get(v, "Options")) && !json_object_get(s->mounted, name)) {
-		rc = local_mount(json_object_get(v, "Options"), path, e);
-		if (rc == 0)
-			json_object_set_new(s->mounted, name, json_true());
-		else
-			err_prefix(e, "error while mounting volume '%s'", path);
-	}
-	volume_unlock(s);
-	return rc;
-}
-
 static int adopt(const char *path, int mount_ns, struct err *e)
 {
 	autoclose int mount = mount_clone_in(mount_ns, path, e);
@@ -324,21 +303,41 @@ static int adopt(const char *path, int mount_ns, struct err *e)
 	return mount < 0 ? -1 : mount_attach(mount, target, e);
 }
 
-int volume_adopt(struct volume_store *s, const char *name, int mount_ns, struct err *e)
+/* What has options is mounted once: by them, or as it is in the mount namespace of another process. */
+static int mount_once(struct volume_store *s, const char *name, int mount_ns, struct err *e)
 {
 	autofree char *path = volume_path(s, name);
-	autojson *v = NULL;
-	int rc = 0;
+	autojson *v = volume_get(s, name, e);
+	const json_t *options = json_object_get(v, "Options");
+
+	if (!v)
+		return -1;
+	if (!json_object_size(options) || json_object_get(s->mounted, name))
+		return 0;
+	if (mount_ns < 0 && local_mount(options, path, e) < 0)
+		return err_prefix(e, "error while mounting volume '%s'", path);
+	if (mount_ns >= 0 && adopt(path, mount_ns, e) < 0)
+		return -1;
+	json_object_set_new(s->mounted, name, json_true());
+	return 0;
+}
+
+int volume_mount(struct volume_store *s, const char *name, struct err *e)
+{
+	int rc;
 
 	volume_lock(s);
-	v = volume_get(s, name, e);
-	if (!v)
-		rc = -1;
-	else if (json_object_size(json_object_get(v, "Options")) && !json_object_get(s->mounted, name)) {
-		rc = adopt(path, mount_ns, e);
-		if (rc == 0)
-			json_object_set_new(s->mounted, name, json_true());
-	}
+	rc = mount_once(s, name, -1, e);
+	volume_unlock(s);
+	return rc;
+}
+
+int volume_adopt(struct volume_store *s, const char *name, int mount_ns, struct err *e)
+{
+	int rc;
+
+	volume_lock(s);
+	rc = mount_once(s, name, mount_ns, e);
 	volume_unlock(s);
 	return rc;
 }
