@@ -34,7 +34,7 @@ static void remove_left(const char *path)
 struct builder *builder_open(const struct builder_options *o)
 {
 	struct builder *b = xcalloc(1, sizeof(*b));
-	autofree char *work = NULL;
+	autofree char *jobs = NULL;
 
 	b->o = *o;
 	b->o.root = NULL;
@@ -43,8 +43,8 @@ struct builder *builder_open(const struct builder_options *o)
 	b->o.vm_dir = xstrdup(o->vm_dir);
 	b->dir = xasprintf("%s/builder", o->root);
 	pthread_mutex_init(&b->lock, NULL);
-	work = xasprintf("%s/work", b->dir);
-	remove_left(work);
+	jobs = xasprintf("%s/jobs", b->dir);
+	remove_left(jobs);
 	return b;
 }
 
@@ -87,13 +87,13 @@ static int sweep(struct builder *b, struct err *e)
 
 static int enter(struct builder *b, struct err *e)
 {
-	autofree char *work = xasprintf("%s/work", b->dir);
+	autofree char *jobs = xasprintf("%s/jobs", b->dir);
 	int rc;
 
 	if (buildah_check(e) < 0)
 		return -1;
 	pthread_mutex_lock(&b->lock);
-	rc = io_mkdir_all(work, 0700, e) || buildah_configure(b, e) || sweep(b, e) ? -1 : 0;
+	rc = io_mkdir_all(jobs, 0700, e) || buildah_configure(b, e) || sweep(b, e) ? -1 : 0;
 	b->running += rc == 0;
 	pthread_mutex_unlock(&b->lock);
 	return rc;
@@ -146,7 +146,7 @@ static int check_tags(struct build *x, struct err *e)
 
 static int make_dirs(struct build *x, struct err *e)
 {
-	x->dir = xasprintf("%s/work/XXXXXX", x->b->dir);
+	x->dir = xasprintf("%s/jobs/XXXXXX", x->b->dir);
 	if (!mkdtemp(x->dir))
 		return err_set(e, ERR_SYSTEM, errno, "%s", x->dir);
 	x->context = xasprintf("%s/context", x->dir);

@@ -89,7 +89,7 @@ int buildah_configure(const struct builder *b, struct err *e)
 static int spawn(const struct builder *b, struct argv *a, int out, int lines, pid_t *pid)
 {
 	autofree char *home = xasprintf("HOME=%s", b->dir);
-	autofree char *tmp = xasprintf("TMPDIR=%s/work", b->dir);
+	autofree char *tmp = xasprintf("TMPDIR=%s/jobs", b->dir);
 	autofree char *registries = xasprintf("CONTAINERS_REGISTRIES_CONF=%s/registries.conf", b->dir);
 	autofree char *containers = xasprintf("CONTAINERS_CONF=%s/containers.conf", b->dir);
 	autofree char *storage = xasprintf("CONTAINERS_STORAGE_CONF=%s/storage.conf", b->dir);

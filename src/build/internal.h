@@ -24,7 +24,7 @@ struct build {
 	struct builder *b;
 	const struct build_options *o;
 	const struct registry_client *client;
-	char *dir;     /* ROOT/builder/work/X: context/, Dockerfile, bases, iid */
+	char *dir;     /* ROOT/builder/jobs/X: context/, Dockerfile, bases, iid */
 	char *context; /* DIR/context */
 	json_t *contexts; /* "REF=container-image://dir:PATH": images that buildah can't find by a name */
 	int exit_code;

@@ -187,7 +187,7 @@ def test_cancelled(engine, context):
     client.send_signal(signal.SIGINT)
     client.communicate(timeout=60)
     until("all of it has ended", lambda: not building(engine) and not engine.containers())
-    assert not list((engine.root / "builder/work").iterdir())
+    assert not list((engine.root / "builder/jobs").iterdir())
 
 
 def test_killed_engine(own_engine):
