@@ -63,22 +63,13 @@ static void unlist(struct fetch *f)
 		*p = f->next;
 }
 
-struct timespec time_after_ns(long ns)
-{
-	struct timespec t = time_now();
-
-	t.tv_nsec += ns;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
 static void wait_tick(struct registry *r)
 {
-	struct timespec until = time_after_ns(TICK_NS);
+	struct timespec until = time_now();
 
+	until.tv_nsec += TICK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	pthread_cond_timedwait(&r->changed, &r->lock, &until);
 }
 

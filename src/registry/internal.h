@@ -46,9 +46,6 @@ struct registry {
 	int64_t downloading;   /* how many of them have a slot */
 };
 
-/* The time so many nanoseconds (below a second) from now, for pthread_cond_timedwait(). */
-struct timespec time_after_ns(long ns);
-
 /* --- session.c: a helper that runs, and calls to it -------------------------------------------------------------------- */
 struct session;
 /* name and auth as in settings_helper(). */

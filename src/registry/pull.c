@@ -44,6 +44,11 @@ int client_tick(void *client, const json_t *progress)
 	return c->gone && c->gone(c->arg);
 }
 
+int client_check(const struct registry_client *c, struct err *e)
+{
+	return c->gone && c->gone(c->arg) ? err_set(e, ERR_SYSTEM, 0, "context canceled") : 0;
+}
+
 static void *tick_arg(struct pull *p)
 {
 	return (void *)(uintptr_t)p->client;
@@ -251,12 +256,7 @@ static int pull_image(struct pull *p, struct err *e)
 static int pull_one(struct registry *r, struct session *s, const struct reference *ref, const char *platform,
 		    const struct registry_client *c, struct err *e)
 {
-	struct pull p = { .r = r,
-			  .client = c,
-			  .s = s,
-			  .ref = *ref,
-			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .changed = PTHREAD_COND_INITIALIZER };
+	struct pull p = { .r = r, .client = c, .s = s, .ref = *ref };
 	int rc = -1;
 
 	p.shown = reference_text(ref, true);
@@ -270,8 +270,6 @@ static int pull_one(struct registry *r, struct session *s, const struct referenc
 	free(p.manifest);
 	free(p.layers);
 	free(p.shown);
-	pthread_mutex_destroy(&p.lock);
-	pthread_cond_destroy(&p.changed);
 	return rc;
 }
 

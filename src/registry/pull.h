@@ -3,6 +3,7 @@
 #ifndef SILO_REGISTRY_PULL_H
 #define SILO_REGISTRY_PULL_H
 
+#include "base/crew.h"
 #include "image/add.h"
 #include "image/manifest.h"
 #include "registry/internal.h"
@@ -14,7 +15,7 @@ struct pull_layer {
 	const json_t *urls; /* borrowed, or NULL */
 	char id[13];        /* for the progress */
 	struct fetch *fetch;
-	enum layer_stage stage; /* with the pull's lock */
+	_Atomic enum layer_stage stage;
 	atomic_llong unpacked;  /* bytes of the blob */
 	/* what the client has been told; of the main thread */
 	const char *told;
@@ -40,11 +41,7 @@ struct pull {
 
 	struct pull_layer *layers;
 	size_t n_layers;
-	pthread_mutex_t lock; /* guards next, err, and the stages */
-	pthread_cond_t changed;
-	size_t next, working;
-	struct err err;
-	atomic_bool cancelled;
+	struct crew crew; /* unpacks them */
 };
 
 /* Send a line (taken). -1 when the client has gone. */
@@ -54,6 +51,9 @@ int client_status(const struct registry_client *c, const char *id, const char *s
 		  struct err *e);
 /* A session_tell_fn for a struct registry_client: is the client still there? */
 int client_tick(void *client, const json_t *progress);
+
+/* The same, for those who wait for nothing else: -1 "context canceled". */
+int client_check(const struct registry_client *c, struct err *e) must_check;
 
 /* Download and unpack what the store doesn't have; the progress goes to the client. */
 int pull_layers(struct pull *p, struct err *e) must_check;

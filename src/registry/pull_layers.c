@@ -5,7 +5,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -13,7 +12,6 @@
 #include "registry/pull.h"
 
 #define WORKERS 3
-#define TELL_EVERY_NS 100000000
 
 struct growth {
 	struct pull *p;
@@ -25,7 +23,7 @@ static int64_t grow(void *arg, int64_t have, struct err *e)
 	struct growth *g = arg;
 
 	g->l->unpacked = have;
-	return fetch_wait(g->l->fetch, have, &g->p->cancelled, e);
+	return fetch_wait(g->l->fetch, have, &g->p->crew.cancelled, e);
 }
 
 static int one_layer(struct pull *p, size_t i, struct err *e)
@@ -37,33 +35,18 @@ static int one_layer(struct pull *p, size_t i, struct err *e)
 	return image_add_layer(p->add, i, fetch_file(l->fetch), &growth, l->part->digest, e);
 }
 
-static void *worker(void *arg)
+static int work(void *arg, size_t i, struct err *e)
 {
 	struct pull *p = arg;
+	struct pull_layer *l = &p->layers[i];
 
-	pthread_mutex_lock(&p->lock);
-	while (p->next < p->n_layers && p->err.kind == ERR_NONE && !p->cancelled) {
-		size_t i = p->next++;
-		struct err e = { 0 };
-		int rc;
-
-		if (!p->layers[i].fetch)
-			continue;
-		p->layers[i].stage = STAGE_WORKING;
-		pthread_mutex_unlock(&p->lock);
-		rc = one_layer(p, i, &e);
-		pthread_mutex_lock(&p->lock);
-		p->layers[i].stage = rc ? STAGE_PENDING : STAGE_DONE;
-		if (rc && p->err.kind == ERR_NONE) {
-			p->err = e;
-			p->cancelled = true; /* the others' work isn't wanted any more */
-		}
-		pthread_cond_signal(&p->changed);
-	}
-	p->working--;
-	pthread_cond_signal(&p->changed);
-	pthread_mutex_unlock(&p->lock);
-	return NULL;
+	if (!l->fetch)
+		return 0;
+	l->stage = STAGE_WORKING;
+	if (one_layer(p, i, e))
+		return -1;
+	l->stage = STAGE_DONE;
+	return 0;
 }
 
 /* --- telling -------------------------------------------------------------------------------------------------- */
@@ -101,13 +84,10 @@ static int tell_download(struct pull *p, struct pull_layer *l, struct err *e)
 
 static int tell_layer(struct pull *p, struct pull_layer *l, struct err *e)
 {
-	enum layer_stage stage;
+	int stage = l->stage;
 
 	if (!l->fetch || (l->told && !strcmp(l->told, "Pull complete")))
 		return 0;
-	pthread_mutex_lock(&p->lock);
-	stage = l->stage;
-	pthread_mutex_unlock(&p->lock);
 	if (!l->downloaded && tell_download(p, l, e))
 		return -1;
 	if (!l->downloaded || stage == STAGE_PENDING)
@@ -117,32 +97,14 @@ static int tell_layer(struct pull *p, struct pull_layer *l, struct err *e)
 	return stage == STAGE_DONE ? tell(p, l, "Pull complete", 0, e) : 0;
 }
 
-/* Until the workers have ended: every change, at most ten times a second. */
-static void tell_all(struct pull *p)
+static int tell_all(void *arg, struct err *e)
 {
-	struct err e = { 0 };
-	size_t working;
+	struct pull *p = arg;
 
-	do {
-		struct timespec until = time_after_ns(TELL_EVERY_NS);
-
-		pthread_mutex_lock(&p->lock);
-		if (p->working)
-			pthread_cond_timedwait(&p->changed, &p->lock, &until);
-		working = p->working;
-		pthread_mutex_unlock(&p->lock);
-		if (p->cancelled)
-			continue;
-		for (size_t i = 0; i < p->n_layers && e.kind == ERR_NONE; i++)
-			(void)tell_layer(p, &p->layers[i], &e);
-		if (e.kind == ERR_NONE && !client_tick((void *)(uintptr_t)p->client, NULL))
-			continue;
-		pthread_mutex_lock(&p->lock);
-		if (p->err.kind == ERR_NONE)
-			err_set(&p->err, ERR_SYSTEM, 0, "context canceled");
-		pthread_mutex_unlock(&p->lock);
-		p->cancelled = true;
-	} while (working);
+	for (size_t i = 0; i < p->n_layers; i++)
+		if (tell_layer(p, &p->layers[i], e))
+			return -1;
+	return client_check(p->client, e);
 }
 
 /* --- all ---------------------------------------------------------------------------------------------------------- */
@@ -176,27 +138,10 @@ static void leave_all(struct pull *p)
 
 int pull_layers(struct pull *p, struct err *e)
 {
-	pthread_t threads[WORKERS];
-	size_t started = 0;
+	int rc;
 
-	p->next = 0;
-	if (announce(p, e)) {
-		leave_all(p);
-		return -1;
-	}
-	pthread_mutex_lock(&p->lock);
-	while (started < WORKERS && started < p->n_layers && !pthread_create(&threads[started], NULL, worker, p))
-		started++;
-	p->working = started;
-	pthread_mutex_unlock(&p->lock);
-	if (!started && p->n_layers)
-		err_set(&p->err, ERR_SYSTEM, 0, "no thread to unpack");
-	tell_all(p);
-	while (started)
-		pthread_join(threads[--started], NULL);
+	p->crew = (struct crew){ .work = work, .tell = tell_all, .arg = p, .n_items = p->n_layers };
+	rc = announce(p, e) || crew_run(&p->crew, WORKERS, e);
 	leave_all(p);
-	if (p->err.kind == ERR_NONE)
-		return 0;
-	*e = p->err;
-	return -1;
+	return rc ? -1 : 0;
 }

@@ -198,12 +198,7 @@ static int push_image(struct push *p, struct err *e)
 static int push_one(struct registry *r, struct session *s, const struct reference *ref, const struct registry_client *c,
 		    struct err *e)
 {
-	struct push p = { .r = r,
-			  .client = c,
-			  .s = s,
-			  .ref = ref,
-			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .changed = PTHREAD_COND_INITIALIZER };
+	struct push p = { .r = r, .client = c, .s = s, .ref = ref };
 	autofree char *name = reference_text(ref, false);
 	int rc = -1;
 
@@ -220,8 +215,6 @@ static int push_one(struct registry *r, struct session *s, const struct referenc
 	free(p.layers);
 	free(p.manifest);
 	image_add_free(p.add);
-	pthread_mutex_destroy(&p.lock);
-	pthread_cond_destroy(&p.changed);
 	return rc;
 }
 

@@ -16,7 +16,7 @@ struct push_layer {
 	bool plain;   /* to be compressed first */
 	bool foreign; /* registries must not have it */
 	char *from;   /* repository of the same registry that may have it, or NULL */
-	/* With the push's lock. */
+	/* With the crew's lock. */
 	char status[200];
 	int64_t done_bytes;
 	/* Of the main thread. */
@@ -35,11 +35,7 @@ struct push {
 	char media_type[128];
 	struct push_layer *layers; /* lowest first */
 	size_t n_layers;
-	pthread_mutex_t lock; /* guards next, working, err */
-	pthread_cond_t changed;
-	size_t next, working;
-	struct err err;
-	atomic_bool cancelled;
+	struct crew crew; /* sends them */
 };
 
 /* Send what the registry doesn't have, compressed where it isn't: digest, bytes and media_type are set then. */

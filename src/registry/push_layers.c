@@ -4,16 +4,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
 #include "registry/push.h"
-
-#define TELL_EVERY_NS 100000000
-#define WORKERS_MAX 16
 
 struct sending {
 	struct push *p;
@@ -23,11 +19,11 @@ struct sending {
 
 static void set_status(struct push *p, struct push_layer *l, const char *status, int64_t bytes)
 {
-	pthread_mutex_lock(&p->lock);
+	pthread_mutex_lock(&p->crew.lock);
 	snprintf(l->status, sizeof(l->status), "%s", status);
 	l->done_bytes = bytes;
-	pthread_mutex_unlock(&p->lock);
-	pthread_cond_signal(&p->changed);
+	pthread_mutex_unlock(&p->crew.lock);
+	crew_tell(&p->crew);
 }
 
 static int on_progress(void *arg, const json_t *m)
@@ -39,7 +35,7 @@ static int on_progress(void *arg, const json_t *m)
 	snprintf(text, sizeof(text), "Retrying in %lld second%s", (long long)retry_s, retry_s == 1 ? "" : "s");
 	if (m)
 		set_status(s->p, s->l, retry_s ? text : s->what, json_int(m, "bytes", 0));
-	return s->p->cancelled;
+	return s->p->crew.cancelled;
 }
 
 /* The blob in gzip form, in a file that replaces l->fd. */
@@ -100,29 +96,15 @@ static int one_layer(struct push *p, struct push_layer *l, struct err *e)
 	return there ? there < 0 ? -1 : 0 : upload(p, l, e);
 }
 
-static void *worker(void *arg)
+/* Topmost first, as Docker. */
+static struct push_layer *layer_at(struct push *p, size_t i)
 {
-	struct push *p = arg;
+	return &p->layers[p->n_layers - 1 - i];
+}
 
-	pthread_mutex_lock(&p->lock);
-	while (p->next < p->n_layers && p->err.kind == ERR_NONE && !p->cancelled) {
-		/* Topmost first, as Docker. */
-		struct push_layer *l = &p->layers[p->n_layers - 1 - p->next++];
-		struct err e = { 0 };
-		int rc;
-
-		pthread_mutex_unlock(&p->lock);
-		rc = one_layer(p, l, &e);
-		pthread_mutex_lock(&p->lock);
-		if (rc && p->err.kind == ERR_NONE) {
-			p->err = e;
-			p->cancelled = true;
-		}
-	}
-	p->working--;
-	pthread_cond_signal(&p->changed);
-	pthread_mutex_unlock(&p->lock);
-	return NULL;
+static int work(void *arg, size_t i, struct err *e)
+{
+	return one_layer(arg, layer_at(arg, i), e);
 }
 
 static int tell_layer(struct push *p, struct push_layer *l, struct err *e)
@@ -130,10 +112,10 @@ static int tell_layer(struct push *p, struct push_layer *l, struct err *e)
 	char status[sizeof(l->status)];
 	int64_t bytes;
 
-	pthread_mutex_lock(&p->lock);
+	pthread_mutex_lock(&p->crew.lock);
 	memcpy(status, l->status, sizeof(status));
 	bytes = l->done_bytes;
-	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_unlock(&p->crew.lock);
 	if (!strcmp(status, l->told) && bytes == l->told_bytes)
 		return 0;
 	memcpy(l->told, status, sizeof(status));
@@ -141,55 +123,23 @@ static int tell_layer(struct push *p, struct push_layer *l, struct err *e)
 	return client_status(p->client, l->id, status, bytes, strcmp(status, "Pushing") ? 0 : l->bytes, e);
 }
 
-static void tell_all(struct push *p)
+static int tell_all(void *arg, struct err *e)
 {
-	struct err e = { 0 };
-	size_t working;
+	struct push *p = arg;
 
-	do {
-		struct timespec until = time_after_ns(TELL_EVERY_NS);
-
-		pthread_mutex_lock(&p->lock);
-		if (p->working)
-			pthread_cond_timedwait(&p->changed, &p->lock, &until);
-		working = p->working;
-		pthread_mutex_unlock(&p->lock);
-		for (size_t i = p->n_layers; i-- > 0 && !p->cancelled && e.kind == ERR_NONE;)
-			(void)tell_layer(p, &p->layers[i], &e);
-		if (p->cancelled || (e.kind == ERR_NONE && !client_tick((void *)(uintptr_t)p->client, NULL)))
-			continue;
-		pthread_mutex_lock(&p->lock);
-		if (p->err.kind == ERR_NONE)
-			err_set(&p->err, ERR_SYSTEM, 0, "context canceled");
-		pthread_mutex_unlock(&p->lock);
-		p->cancelled = true;
-	} while (working);
+	for (size_t i = 0; i < p->n_layers; i++)
+		if (tell_layer(p, layer_at(p, i), e))
+			return -1;
+	return client_check(p->client, e);
 }
 
 int push_layers(struct push *p, struct err *e)
 {
-	size_t wanted = (size_t)p->r->settings.uploads, started = 0;
-	pthread_t threads[WORKERS_MAX];
-
-	for (size_t i = p->n_layers; i-- > 0;)
-		if (client_status(p->client, p->layers[i].id, "Preparing", 0, 0, e))
+	for (size_t i = 0; i < p->n_layers; i++)
+		if (client_status(p->client, layer_at(p, i)->id, "Preparing", 0, 0, e))
 			return -1;
-	if (wanted > WORKERS_MAX)
-		wanted = WORKERS_MAX;
-	pthread_mutex_lock(&p->lock);
-	while (started < wanted && started < p->n_layers && !pthread_create(&threads[started], NULL, worker, p))
-		started++;
-	p->working = started;
-	pthread_mutex_unlock(&p->lock);
-	if (!started && p->n_layers)
-		err_set(&p->err, ERR_SYSTEM, 0, "no thread to send with");
-	tell_all(p);
-	while (started)
-		pthread_join(threads[--started], NULL);
-	if (p->err.kind == ERR_NONE)
-		return 0;
-	*e = p->err;
-	return -1;
+	p->crew = (struct crew){ .work = work, .tell = tell_all, .arg = p, .n_items = p->n_layers };
+	return crew_run(&p->crew, (size_t)p->r->settings.uploads, e);
 }
 
 int push_text_file(const char *text, size_t n, struct err *e)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crew.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/loop.h"
@@ -339,6 +340,63 @@ static void loop_calls_and_forgets(void **state)
 	close(p[1]);
 }
 
+struct workload {
+	atomic_int done;
+	size_t fails_at;
+	int told;
+	bool refuses;
+};
+
+static int do_item(void *arg, size_t i, struct err *e)
+{
+	struct workload *w = arg;
+
+	if (i == w->fails_at)
+		return err_set(e, ERR_CONFLICT, 0, "item %zu", i);
+	w->done++;
+	return 0;
+}
+
+static int hear(void *arg, struct err *e)
+{
+	struct workload *w = arg;
+
+	w->told++;
+	return w->refuses ? err_set(e, ERR_TIMEOUT, 0, "nobody listens") : 0;
+}
+
+static void crews_do_all_and_end_with_a_failure(void **state)
+{
+	struct workload good = { .fails_at = 1000 }, bad = { .fails_at = 7 },
+			deaf = { .fails_at = 1000, .refuses = true }, late = { .fails_at = 1000 };
+	struct crew c = { .work = do_item, .tell = hear, .arg = &good, .n_items = 100 };
+	struct err e = { 0 };
+
+	assert_int_equal(crew_run(&c, 4, &e), 0);
+	assert_int_equal(good.done, 100);
+	assert_true(good.told > 0);
+	c = (struct crew){ .work = do_item, .arg = &bad, .n_items = 100 };
+	assert_int_equal(crew_run(&c, 1, &e), -1);
+	assert_string_equal(e.msg, "item 7");
+	assert_int_equal(bad.done, 7);
+	c = (struct crew){ .work = do_item, .tell = hear, .arg = &deaf, .n_items = 100 };
+	assert_int_equal(crew_run(&c, 2, &e), -1);
+	assert_int_equal(e.kind, ERR_TIMEOUT);
+	assert_int_equal(deaf.told, 1);
+	/* Items that come while the crew works; none at all. */
+	c = (struct crew){ .work = do_item, .arg = &late };
+	assert_int_equal(crew_start(&c, 2, &e), 0);
+	for (int i = 0; i < 50; i++) {
+		pthread_mutex_lock(&c.lock);
+		crew_offer_locked(&c);
+		pthread_mutex_unlock(&c.lock);
+	}
+	assert_int_equal(crew_end(&c, &e), 0);
+	assert_int_equal(late.done, 50);
+	c = (struct crew){ .work = do_item, .arg = &late };
+	assert_int_equal(crew_run(&c, 2, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +410,7 @@ int main(void)
 		cmocka_unit_test(messages_carry_descriptors_and_errors),
 		cmocka_unit_test(steps_are_undone_newest_first),
 		cmocka_unit_test(loop_calls_and_forgets),
+		cmocka_unit_test(crews_do_all_and_end_with_a_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
