@@ -48,6 +48,8 @@ struct job {
 	struct http *http;
 	int64_t told_ms;
 	char code[ANSWER_CODE_MAX]; /* of the error */
+	bool login;                 /* ask for a token that can stand for the password from now on */
+	char *identity_token;       /* what was given then, or a new one for an old one; heap, or NULL */
 };
 
 /* Progress. */

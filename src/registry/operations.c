@@ -235,9 +235,13 @@ static json_t *op_tags(struct job *j, struct err *e)
 static json_t *op_check(struct job *j, struct err *e)
 {
 	struct http_request r = { .method = "GET", .in = -1, .body_max = REGISTRY_JSON_MAX, .follow = true };
+	const char *given = j->client->identity_token;
 	autoanswer a = { 0 };
 
-	return client_do(j, "/v2/", NULL, &r, &a, NULL, e) ? NULL : json_object();
+	j->login = true;
+	if (client_do(j, "/v2/", NULL, &r, &a, NULL, e))
+		return NULL;
+	return json_pack("{s:s}", "identity_token", j->identity_token ? j->identity_token : given ? given : "");
 }
 
 static json_t *op_search(struct job *j, struct err *e)

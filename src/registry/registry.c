@@ -95,7 +95,9 @@ json_t *registry_login(struct registry *r, const json_t *body, const struct regi
 		session_call(s, json_pack("{s:s}", "op", "check"), -1, client_tick, (void *)(uintptr_t)c, NULL, e);
 
 	session_put(s);
-	return done ? json_pack("{s:s, s:s}", "Status", "Login Succeeded", "IdentityToken", "") : NULL;
+	return done ? json_pack("{s:s, s:s}", "Status", "Login Succeeded", "IdentityToken",
+				json_str(done, "identity_token", ""))
+		    : NULL;
 }
 
 /* --- search --------------------------------------------------------------------------------------------------- */

@@ -61,6 +61,7 @@ static void *run_job(void *arg)
 	close_fd(&j->file);
 	close_fd(&j->file2);
 	json_decref((json_t *)(uintptr_t)j->args);
+	free(j->identity_token);
 	free(j);
 	return NULL;
 }

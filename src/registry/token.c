@@ -14,6 +14,7 @@
 
 #define TOKEN_ANSWER_MAX (1 * MIB)
 #define URL_MAX (64 * KIB)
+#define IDENTITY_MAX (32 * KIB)
 
 static char *basic(const char *user, const char *password)
 {
@@ -77,6 +78,10 @@ static enum http_failure ask(struct job *j, const struct endpoint *ep, const str
 			add_parameter(&url, "account", k->username);
 		}
 		add_parameter(&url, "service", c->service);
+		if (j->login) {
+			add_parameter(&url, "client_id", "docker");
+			add_parameter(&url, "offline_token", "true");
+		}
 		add_scopes(j, &url, extra);
 	}
 	if (url.full || form.full)
@@ -84,6 +89,20 @@ static enum http_failure ask(struct job *j, const struct endpoint *ep, const str
 	r.url = url.s;
 	r.authorization = authorization;
 	return http_do(j->http, &r, a, e);
+}
+
+/* What `docker login` keeps instead of the password, where the server gives such a thing. */
+static int take_identity(struct job *j, const json_t *answer, struct err *e)
+{
+	const char *token = json_str(answer, "refresh_token", "");
+
+	if (!j->login || !*token)
+		return 0;
+	if (strlen(token) > IDENTITY_MAX)
+		return err_set(e, ERR_LIMIT, 0, "the registry's identity token is too long");
+	free(j->identity_token);
+	j->identity_token = xstrdup(token);
+	return 0;
 }
 
 static char *bearer(struct job *j, const struct endpoint *ep, const struct challenge *c, const char *extra,
@@ -115,7 +134,7 @@ static char *bearer(struct job *j, const struct endpoint *ep, const struct chall
 		token = json_str(doc, "access_token", "");
 	if (!header_safe(token))
 		return err_set(e, ERR_SYSTEM, 0, "authorization server did not include a token in the response"), NULL;
-	return xasprintf("Bearer %s", token);
+	return take_identity(j, doc, e) ? NULL : xasprintf("Bearer %s", token);
 }
 
 char *token_get(struct job *j, const struct endpoint *ep, const struct challenge *c, const char *extra, struct err *e)

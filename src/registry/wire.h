@@ -21,7 +21,7 @@
  *	            (repository to mount it from)
  *	put         reference, media_type, size   is sent
  *	tags                                      receives a JSON array of strings
- *	check                                                     (the credentials are good)
+ *	check                                                     (the credentials are good) identity_token
  *	search      term, limit                   receives the registry's answer
  *	compress                                  is read; a second file receives it in gzip form
  *

@@ -159,9 +159,10 @@ class FakeRegistry(http.server.ThreadingHTTPServer):
             return sum(1 for m, path, _ in self.requests if m == method and part in path)
 
     # --- tokens, as distribution's specification has them
-    def require_token(self, user=None, password=None):
-        """Every request needs a token for its repository; with a user only that one gets tokens that are worth something."""
-        self.user, self.password, self.asked = user, password, []
+    def require_token(self, user=None, password=None, identity=None):
+        """Every request needs a token for its repository; with a user only that one gets tokens that are worth something.
+        identity: what stands for the password after a login."""
+        self.user, self.password, self.identity, self.asked = user, password, identity, []
 
         def fault(handler):
             path = urllib.parse.urlparse(handler.path).path
@@ -179,12 +180,20 @@ class FakeRegistry(http.server.ThreadingHTTPServer):
         self.fault = fault
 
     def issue(self, handler):
-        query = urllib.parse.parse_qs(urllib.parse.urlparse(handler.path).query)
+        text = urllib.parse.urlparse(handler.path).query
+        if handler.command == "POST":
+            text = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
+        query = urllib.parse.parse_qs(text)
         self.asked.append(query)
         given = handler.headers.get("Authorization", "")
         good = "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         if self.user and given and given != good:
             return handler.send_error_code(401, "UNAUTHORIZED", "incorrect username or password")
         name = query.get("scope", ["repository::"])[0].split(":")[1]
-        word = "bad" if self.user and not given else "good"
-        return handler.send(200, json.dumps({"token": f"{word}-{name}", "expires_in": 60}).encode())
+        known = given or query.get("refresh_token") == [self.identity]
+        answer = {"token": f"{'bad' if self.user and not known else 'good'}-{name}", "expires_in": 60}
+        if handler.command == "POST":
+            answer["access_token"] = answer.pop("token")
+        if self.identity and query.get("offline_token") == ["true"]:
+            answer["refresh_token"] = self.identity
+        return handler.send(200, json.dumps(answer).encode())

@@ -569,6 +569,23 @@ def test_token_authentication(engine, docker, fake):
     assert engine.http("POST", f"/images/create?fromImage={name}&tag=latest", headers={"X-Registry-Auth": "%%%"})[0] == 400
 
 
+def test_identity_token(engine, docker, fake):
+    """What the token server gives at login stands for the password from then on, by OAuth's POST."""
+    registry = fake()
+    registry.add_image("lib/i", "latest", small_layers(), gzip.compress)
+    registry.require_token("u", "p", identity="stands for p")
+    docker("login", "-u", "u", "--password-stdin", registry.host, stdin="p")
+    assert registry.asked[-1]["client_id"] == ["docker"]
+    kept = json.loads((engine.top / "docker/config.json").read_text())["auths"][registry.host]
+    assert kept["identitytoken"] == "stands for p" and base64.b64decode(kept["auth"]) == b"u:"
+    docker("pull", f"{registry.host}/lib/i")
+    assert registry.asked[-1] == {"grant_type": ["refresh_token"], "client_id": ["docker"], "service": ["test"],
+                                  "scope": ["repository:lib/i:pull"], "refresh_token": ["stands for p"]}
+    body = {"username": "u", "identitytoken": "stands for p", "serveraddress": registry.host}
+    assert engine.http("POST", "/auth", body)[2] == {"Status": "Login Succeeded", "IdentityToken": "stands for p"}
+    docker("logout", registry.host)
+
+
 @pytest.fixture
 def authority(tmp_path):
     """A CA, and certificates of it: (ca, server, client) paths without their suffixes."""
