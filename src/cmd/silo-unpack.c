@@ -33,15 +33,19 @@ static int parse_args(char **argv, enum unpack_mode *mode, struct unpack_limits 
 }
 
 /* No archive for us: only the compression goes. */
-static int pass_stream(struct err *e)
+static int pass_stream(uint64_t max_bytes)
 {
 	struct unpack_stream *s = unpack_stream_new(STDIN_FILENO, false);
+	uint64_t bytes = 0;
 	const void *data;
+	struct err e;
 	ssize_t n;
 
-	while ((n = unpack_stream_next(s, &data, e)) > 0)
-		if (io_write_all(STDOUT_FILENO, data, (size_t)n))
+	while ((n = unpack_stream_next(s, &data, &e)) > 0) {
+		bytes += (uint64_t)n;
+		if ((max_bytes && bytes > max_bytes) || io_write_all(STDOUT_FILENO, data, (size_t)n))
 			break;
+	}
 	unpack_stream_free(s);
 	return n ? 1 : 0;
 }
@@ -55,13 +59,13 @@ int main(int argc, char **argv)
 
 	log_init("silo-unpack", LOG_LEVEL_WARN);
 	if (argc != 4 || parse_args(argv, &mode, &limits)) {
-		log_error("usage: silo-unpack layer|archive|context|stream MAX_ENTRIES MAX_BYTES");
+		log_error("usage: silo-unpack layer|hashed|archive|context|stream MAX_ENTRIES MAX_BYTES");
 		return 2;
 	}
 	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)
 		return 2;
 	if (mode == UNPACK_STREAM)
-		return unpack_jail(mode, &e) || pass_stream(&e);
+		return unpack_jail(mode, &e) || pass_stream(limits.bytes);
 	if (unpack_jail(mode, &e) ||
 	    unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, &limits, &result, &e)) {
 		send_record(UNPACK_ERROR, &e, sizeof(e));

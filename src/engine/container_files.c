@@ -12,6 +12,7 @@
 #include "engine/mount_points.h"
 #include "engine/state.h"
 #include "engine/talk.h"
+#include "image/compression.h"
 #include "os/root.h"
 
 #define CHUNK_BYTES (128 * KIB)
@@ -119,15 +120,10 @@ static int check_writable(struct container *c, const char *resolved, struct err 
 /* By its first bytes, which stay unread. fd: a socket. */
 static bool is_compressed(int fd)
 {
-	static const unsigned char magics[][2] = { { 0x1f, 0x8b } /* gzip */, { 0x28, 0xb5 } /* zstd */ };
-	unsigned char head[2];
+	char head[COMPRESSION_HEAD];
+	ssize_t n = recv(fd, head, sizeof(head), MSG_PEEK);
 
-	if (recv(fd, head, sizeof(head), MSG_PEEK) != sizeof(head))
-		return false;
-	for (size_t i = 0; i < array_len(magics); i++)
-		if (!memcmp(head, magics[i], sizeof(head)))
-			return true;
-	return false;
+	return n > 0 && compression_of(head, (size_t)n) != COMPRESSION_NONE;
 }
 
 static int send_archive(struct talk *t, int fd, struct err *e)

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "image/add.h"
+#include "image/compression.h"
 #include "image/store.h"
 
 #define LAYER_TYPE "application/vnd.oci.image.layer.v1.tar"
@@ -24,22 +25,12 @@ int image_blob_open(struct image_store *s, const char *digest, struct err *e)
 /* By the first bytes: the name under which a blob came isn't kept. */
 static const char *blob_type(int fd)
 {
-	static const struct {
-		unsigned char magic[4];
-		size_t n;
-		const char *type;
-	} types[] = {
-		{ { 0x1f, 0x8b },             2, LAYER_TYPE "+gzip" },
-		{ { 0x28, 0xb5, 0x2f, 0xfd }, 4, LAYER_TYPE "+zstd" },
+	static const char *const types[] = {
+		[COMPRESSION_GZIP] = LAYER_TYPE "+gzip", [COMPRESSION_ZSTD] = LAYER_TYPE "+zstd"
 	};
-	unsigned char head[4] = { 0 };
+	enum compression c = compression_of_file(fd);
 
-	if (pread(fd, head, sizeof(head), 0) < 0)
-		return LAYER_TYPE;
-	for (size_t i = 0; i < array_len(types); i++)
-		if (!memcmp(head, types[i].magic, types[i].n))
-			return types[i].type;
-	return LAYER_TYPE;
+	return c < array_len(types) && types[c] ? types[c] : LAYER_TYPE;
 }
 
 json_t *image_content_layers(struct image_store *s, const char *id, struct err *e)

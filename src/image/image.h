@@ -57,7 +57,7 @@ json_t *image_prune(struct image_store *s, const json_t *filters, struct err *e)
 json_t *image_disk_usage(struct image_store *s, struct err *e) must_check; /* {"LayersSize": n, "Images": [...]} */
 int image_tag(struct image_store *s, const char *source, const char *repo, const char *tag, struct err *e) must_check;
 
-/* docker load: docker-archive or OCI layout from fd (a pipe or file), plain, gzip or zstd. All or nothing per image. */
+/* docker load: docker-archive or OCI layout from fd (a pipe or file), compressed or not. All or nothing per image. */
 int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *progress, void *arg,
 	       struct err *e) must_check;
 /* docker import: one root file system tar from fd. changes: array of Dockerfile instructions (CMD, ENV, ...).
@@ -80,7 +80,7 @@ int image_derive(struct image_store *s, const struct image_derived *d, image_sou
 /* Carry out Dockerfile instructions (array of strings, may be NULL) on a config's "config" member. ERR_INVALID. */
 int image_apply_changes(const json_t *changes, json_t *config, struct err *e) must_check;
 
-/* What fd gives (gzip or zstd), decompressed by the helper process: read it from *out, close that, then end it: waits;
+/* What fd gives, decompressed by the helper process: read it from *out, close that, then end it: waits;
  * ERR_INVALID when fd's bytes weren't complete and good. To be ended by the thread that made it. */
 struct image_inflate;
 struct image_inflate *image_inflate_new(struct image_store *s, int fd, int *out, struct err *e) must_check;

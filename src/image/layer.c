@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "image/beneath.h"
+#include "image/compression.h"
 #include "image/store.h"
 
 #define FEED_BYTES (256 * KIB)
@@ -29,6 +30,8 @@ struct helper {
 	struct unpack_limits limits;
 	char **paths;
 	size_t n_paths, cap_paths;
+	unpack_file_fn *on_file; /* told of complete files; or NULL */
+	void *arg;
 	struct unpack_result result;
 	bool done; /* the result has come */
 };
@@ -99,19 +102,36 @@ static int record_opaque(struct helper *h, const char *path, struct err *e)
 	return 0;
 }
 
+static int record_file(struct helper *h, const char *payload, size_t n, struct err *e)
+{
+	struct unpack_file f;
+
+	if (n <= sizeof(f))
+		return err_set(e, ERR_SYSTEM, 0, "silo-unpack: bad record");
+	memcpy(&f, payload, sizeof(f));
+	f.digest[DIGEST_MAX - 1] = '\0';
+	if (!digest_check(f.digest))
+		return err_set(e, ERR_SYSTEM, 0, "silo-unpack: bad digest");
+	if (h->on_file)
+		h->on_file(h->arg, &f, payload + sizeof(f));
+	return 0;
+}
+
 /* One record. Returns 1 after the result, 0 for more to come, -1. */
 static int record_next(struct helper *h, struct err *e)
 {
-	char payload[UNPACK_PATH_MAX + 1];
+	char payload[UNPACK_PAYLOAD_MAX + 1];
 	struct unpack_record head;
 
 	if (io_read_full(h->records, &head, sizeof(head)))
 		return err_set(e, ERR_SYSTEM, 0, "silo-unpack ended without a result");
-	if (head.length > UNPACK_PATH_MAX || io_read_full(h->records, payload, head.length))
+	if (head.length > UNPACK_PAYLOAD_MAX || io_read_full(h->records, payload, head.length))
 		return err_set(e, ERR_SYSTEM, 0, "silo-unpack: bad record");
 	payload[head.length] = '\0';
 	if (head.type == UNPACK_OPAQUE)
 		return record_opaque(h, payload, e);
+	if (head.type == UNPACK_FILE)
+		return record_file(h, payload, head.length, e);
 	if (head.type == UNPACK_RESULT && head.length == sizeof(h->result)) {
 		memcpy(&h->result, payload, sizeof(h->result));
 		h->result.diff_id[DIGEST_MAX - 1] = '\0';
@@ -167,25 +187,27 @@ static int mark_opaque(int dir, struct helper *h, struct err *e)
 	return 0;
 }
 
-static int unpack_all(struct image_store *s, enum unpack_mode mode, int fd, int dir, struct err *e)
+static int unpack_all(struct image_store *s, enum unpack_mode mode, int fd, int dir, unpack_file_fn *on_file, void *arg,
+		      struct err *e)
 {
-	struct helper h = { .records = -1 };
+	struct helper h = { .records = -1, .on_file = on_file, .arg = arg };
 	int rc = helper_start(s, mode, fd, dir, &h, e) || helper_read(&h, e);
 
 	helper_end(&h);
 	return rc ? -1 : 0;
 }
 
-int archive_unpack(struct image_store *s, int fd, int dir, struct err *e)
+int archive_unpack(struct image_store *s, int fd, int dir, unpack_file_fn *on_file, void *arg, struct err *e)
 {
-	return unpack_all(s, UNPACK_ARCHIVE, fd, dir, e);
+	return unpack_all(s, UNPACK_ARCHIVE, fd, dir, on_file, arg, e);
 }
 
 int image_unpack_context(struct image_store *s, int fd, const char *path, struct err *e)
 {
 	autoclose int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return dir < 0 ? err_set(e, ERR_SYSTEM, errno, "%s", path) : unpack_all(s, UNPACK_CONTEXT, fd, dir, e);
+	return dir < 0 ? err_set(e, ERR_SYSTEM, errno, "%s", path)
+		       : unpack_all(s, UNPACK_CONTEXT, fd, dir, NULL, NULL, e);
 }
 
 /* Give the helper n bytes. It may have to be listened to meanwhile: it doesn't read while nobody takes its records. */
@@ -278,32 +300,23 @@ static int unpack_growing(struct image_store *s, int fd, int dir, const struct b
 	return rc ? -1 : feed_growing(h, fd, &to, g, expected, l, e);
 }
 
-/* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
-/* Whether the blob is a tar as it is: then its digest is the diff id, which the helper finds out. */
-static bool is_plain(int fd)
-{
-	static const unsigned char gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd };
-	unsigned char head[4] = { 0 };
-
-	return pread(fd, head, sizeof(head), 0) >= 0 && memcmp(head, gzip, sizeof(gzip)) != 0 &&
-	       memcmp(head, zstd, sizeof(zstd)) != 0;
-}
-
-/* A whole file. */
+/* A whole file. Where l names its digest that is known to be right. */
 static int unpack_file(struct image_store *s, int fd, int dir, struct layer *l, struct helper *h, struct err *e)
 {
-	bool plain = is_plain(fd);
+	bool plain = compression_of_file(fd) == COMPRESSION_NONE, hashed = *l->blob;
 	struct stat st;
 
-	if (helper_start(s, UNPACK_LAYER, fd, dir, h, e))
+	if (helper_start(s, plain && hashed ? UNPACK_HASHED : UNPACK_LAYER, fd, dir, h, e))
 		return -1;
+	/* Hash the blob while the helper unpacks it: both read the same pages of the page cache. */
 	if (!plain)
-		return digest_of_file(fd, l->blob, &l->blob_bytes, e);
+		return hashed ? 0 : digest_of_file(fd, l->blob, &l->blob_bytes, e);
+	/* The digest of a tar as it is is the diff id, which the helper finds out. */
 	if (helper_read(h, e))
 		return -1;
 	if (fstat(fd, &st) || !h->result.plain || h->result.tar_bytes != (uint64_t)st.st_size)
 		return err_set(e, ERR_SYSTEM, 0, "silo-unpack didn't read the whole layer");
-	memcpy(l->blob, h->result.diff_id, sizeof(l->blob));
+	memcpy(hashed ? h->result.diff_id : l->blob, hashed ? l->blob : h->result.diff_id, sizeof(l->blob));
 	l->blob_bytes = h->result.tar_bytes;
 	return 0;
 }
@@ -321,6 +334,37 @@ static int unpack_and_hash(struct image_store *s, int fd, int dir, const struct 
 		return err_set(e, ERR_INVALID, 0, "expected %s, got %s", l->diff_id, h->result.diff_id);
 	memcpy(l->diff_id, h->result.diff_id, sizeof(l->diff_id));
 	l->file_bytes = h->result.file_bytes;
+	return 0;
+}
+
+/* Only gzip and zstd are known to others' engines: what came in another way is kept as the plain tar that it is. */
+static int keep_plain(struct work *w, int fd, const struct helper *h, struct layer *l, struct err *e)
+{
+	autofree char *again = xasprintf("/proc/self/fd/%d", fd);
+	autoclose int in = open(again, O_RDONLY | O_CLOEXEC); /* from its beginning */
+	autoclose int out = openat(w->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char bytes[24], digest[DIGEST_MAX];
+	char *const argv[] = { "silo-unpack", (char *)(uintptr_t)unpack_mode_names[UNPACK_STREAM], "0", bytes, NULL };
+	uint64_t n = 0;
+	pid_t pid;
+	int rc;
+
+	if (in < 0 || out < 0)
+		return err_set(e, ERR_SYSTEM, errno, "work directory");
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)h->result.tar_bytes);
+	rc = spawn(w->store->o.unpack_path, argv, in, out, w->fd, &pid);
+	if (rc)
+		return err_set(e, ERR_SYSTEM, rc, "%s", w->store->o.unpack_path);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (digest_of_file(out, digest, &n, e))
+		return -1;
+	if (strcmp(digest, l->diff_id) != 0)
+		return err_set(e, ERR_SYSTEM, 0, "storing layer %s", l->diff_id);
+	memcpy(l->blob, digest, sizeof(l->blob));
+	l->blob_bytes = n;
+	close_fd(&l->blob_fd);
+	l->blob_fd = take_fd(&out);
 	return 0;
 }
 
@@ -342,7 +386,7 @@ int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const
 		return err_set(e, ERR_SYSTEM, errno, "layer directory");
 	rc = unpack_and_hash(w->store, fd, dir, growth, expected, l, &h, e);
 	helper_end(&h);
-	return rc;
+	return rc || compression_of_file(fd) < COMPRESSION_BZIP2 ? rc : keep_plain(w, fd, &h, l, e);
 }
 
 bool layer_known(struct image_store *s, const char *chain)

@@ -245,6 +245,15 @@ static int load_archive(struct load *l, struct err *e)
 	return err_set(e, ERR_INVALID, 0, "invalid archive: does not contain a manifest.json or an index.json");
 }
 
+static int load_from(struct load *l, int fd, struct err *e)
+{
+	l->ahead = load_ahead_new(&l->work, l->archive);
+	if (archive_unpack(l->work.store, fd, l->archive, l->ahead ? load_ahead_file : NULL, l->ahead, e))
+		return -1;
+	load_ahead_wait(l->ahead);
+	return load_archive(l, e);
+}
+
 int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *progress, void *arg, struct err *e)
 {
 	struct load l = {
@@ -259,8 +268,9 @@ int image_load(struct image_store *s, int fd, bool quiet, image_progress_fn *pro
 		    (l.archive = openat(l.work.fd, "archive", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 			err_set(e, ERR_SYSTEM, errno, "work directory");
 		else
-			rc = archive_unpack(s, fd, l.archive, e) || load_archive(&l, e) ? -1 : 0;
+			rc = load_from(&l, fd, e);
 	}
+	load_ahead_free(l.ahead);
 	close_fd(&l.archive);
 	work_close(&l.work);
 	pthread_mutex_destroy(&l.lock);

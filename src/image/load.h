@@ -6,9 +6,12 @@
 #include "image/manifest.h"
 #include "image/store.h"
 
+struct ahead;
+
 struct load {
 	struct work work;
-	int archive; /* directory with the archive's files */
+	struct ahead *ahead; /* or NULL */
+	int archive;         /* directory with the archive's files */
 	bool quiet;
 	image_progress_fn *progress;
 	void *arg;
@@ -24,6 +27,16 @@ json_t *load_json(struct load *l, const struct part *p, struct err *e) must_chec
 char *load_text(struct load *l, const struct part *p, size_t *n, struct err *e) must_check;
 /* Unpack the layers that the store doesn't have, two at a time. */
 int load_layers(struct load *l, const struct source_image *src, struct image_new *n, struct err *e) must_check;
+
+/* load_ahead.c: layers that are unpacked while the archive comes. NULL: there are no threads for that. */
+struct ahead *load_ahead_new(struct work *w, int archive);
+void load_ahead_file(void *ahead, const struct unpack_file *f, const char *path); /* an unpack_file_fn */
+/* The archive is complete: wait until all that was begun is unpacked. */
+void load_ahead_wait(struct ahead *a);
+/* The layer that was unpacked from the file fd, if it is what l->diff_id and expected (or "") say. */
+bool load_ahead_take(struct ahead *a, int fd, const char *expected, struct layer *l);
+void load_ahead_free(struct ahead *a); /* NULL allowed */
+
 /* Send a line (taken). -1 with *e when the client has gone. */
 int load_line(struct load *l, json_t *line, struct err *e);
 

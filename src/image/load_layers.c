@@ -2,6 +2,7 @@
 /* Layers don't depend on each other until they are stacked: two helpers unpack at a time. */
 #include <string.h>
 
+#include "base/crew.h"
 #include "base/own.h"
 #include "image/load.h"
 
@@ -11,9 +12,6 @@ struct pool {
 	struct load *load;
 	const struct source_image *src;
 	struct image_new *image;
-	pthread_mutex_t lock;
-	size_t next;
-	struct err err; /* the first failure; kind ERR_NONE = none yet */
 };
 
 static int report(struct load *l, const struct layer *layer, struct err *e)
@@ -28,8 +26,9 @@ static int report(struct load *l, const struct layer *layer, struct err *e)
 			 e);
 }
 
-static int one_layer(struct pool *p, size_t i, struct err *e)
+static int one_layer(void *arg, size_t i, struct err *e)
 {
+	struct pool *p = arg;
 	const struct part *part = &p->src->layers[i];
 	struct layer *l = &p->image->layers[i];
 
@@ -43,43 +42,31 @@ static int one_layer(struct pool *p, size_t i, struct err *e)
 	return report(p->load, l, e);
 }
 
-static void *worker(void *arg)
+/* What was unpacked while the archive came. One thread: a file that is several layers is ready for the first only. */
+static int take_ready(struct pool *p, struct err *e)
 {
-	struct pool *p = arg;
+	for (size_t i = 0; i < p->image->n_layers; i++) {
+		struct layer *l = &p->image->layers[i];
+		struct err missing;
 
-	for (;;) {
-		struct err e = { 0 };
-		size_t i;
-
-		pthread_mutex_lock(&p->lock);
-		i = p->err.kind == ERR_NONE ? p->next++ : p->image->n_layers;
-		pthread_mutex_unlock(&p->lock);
-		if (i >= p->image->n_layers)
-			return NULL;
-		if (!one_layer(p, i, &e))
+		if (l->dir[0] || layer_known(p->load->work.store, l->chain))
 			continue;
-		pthread_mutex_lock(&p->lock);
-		if (p->err.kind == ERR_NONE)
-			p->err = e;
-		pthread_mutex_unlock(&p->lock);
+		l->blob_fd = load_open_part(p->load, &p->src->layers[i], &missing);
+		if (l->blob_fd < 0)
+			continue;
+		if (!load_ahead_take(p->load->ahead, l->blob_fd, p->src->layers[i].digest, l))
+			close_fd(&l->blob_fd);
+		else if (report(p->load, l, e))
+			return -1;
 	}
+	return 0;
 }
 
 int load_layers(struct load *l, const struct source_image *src, struct image_new *n, struct err *e)
 {
-	struct pool p = { .load = l, .src = src, .image = n, .lock = PTHREAD_MUTEX_INITIALIZER };
-	pthread_t threads[WORKERS - 1];
-	size_t started = 0;
+	struct pool p = { .load = l, .src = src, .image = n };
+	struct crew crew = { .work = one_layer, .arg = &p, .n_items = n->n_layers };
 
 	/* The helpers die with the thread that started them: it waits for them. */
-	while (started < array_len(threads) && !pthread_create(&threads[started], NULL, worker, &p))
-		started++;
-	worker(&p);
-	while (started)
-		pthread_join(threads[--started], NULL);
-	pthread_mutex_destroy(&p.lock);
-	if (p.err.kind == ERR_NONE)
-		return 0;
-	*e = p.err;
-	return -1;
+	return take_ready(&p, e) || crew_run(&crew, WORKERS, e) ? -1 : 0;
 }

@@ -114,6 +114,8 @@ int make_image(struct work *w, int tar, const struct make *m, char id[static IMA
 
 	if (layer_unpack(w, tar, NULL, "", &layer, e))
 		return -1;
+	autoclose int blob = layer.blob_fd >= 0 ? layer.blob_fd : fcntl(tar, F_DUPFD_CLOEXEC, 3);
+
 	text = config_text(m, layer.diff_id);
 	if (!text)
 		return err_set(e, ERR_INVALID, 0, "the image's config is not UTF-8");
@@ -122,7 +124,7 @@ int make_image(struct work *w, int tar, const struct make *m, char id[static IMA
 	/* The chain of a single layer is its diff id, which image_new_config() took from the text. */
 	memcpy(layer.chain, n.layers[0].chain, sizeof(layer.chain));
 	n.layers[0] = layer;
-	n.layers[0].blob_fd = fcntl(tar, F_DUPFD_CLOEXEC, 3);
+	n.layers[0].blob_fd = take_fd(&blob);
 	if (m->name)
 		json_array_append_new(names, json_string(m->name));
 	if (image_commit(w, &n, names, e))

@@ -88,15 +88,20 @@ void image_new_fini(struct image_new *n);
 /**
  * layer_unpack - run silo-unpack for one blob and verify what it says.
  *
- * @fd        the blob: a regular file, offset 0; read at once by the helper and by us
+ * @fd        the blob: a regular file, offset 0; read at once by the helper and by us. Where OCI has no word for its
+ *            compression the blob that is kept is another one: l->blob_fd is replaced then
  * @growth    the file isn't complete yet; NULL: it is
  * @expected  digest of the blob that must come out, or ""
- * l->diff_id is compared when it isn't "", else set. ERR_INVALID, ERR_LIMIT.
+ * l->diff_id is compared when it isn't "", else set; l->blob and l->blob_bytes are found out, unless l->blob isn't "".
+ * ERR_INVALID, ERR_LIMIT.
  */
 int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const char *expected, struct layer *l,
 		 struct err *e) must_check;
+/* A file of the archive is complete. path: below the directory, clean. */
+typedef void unpack_file_fn(void *arg, const struct unpack_file *f, const char *path);
 /* Run silo-unpack over an archive from fd (read from its offset, may be a pipe) into the directory dir. */
-int archive_unpack(struct image_store *s, int fd, int dir, struct err *e) must_check;
+int archive_unpack(struct image_store *s, int fd, int dir, unpack_file_fn *on_file, void *arg,
+		   struct err *e) must_check;
 
 /* Whether the store has the layer. */
 bool layer_known(struct image_store *s, const char *chain);

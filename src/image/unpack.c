@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -17,6 +19,7 @@
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
+#define LAYER_BYTES_MIN 1024 /* smaller files of an archive aren't told of */
 #define WHITEOUT_META ".wh..wh." /* aufs' own bookkeeping: nothing of the image */
 
 struct unpacker {
@@ -27,7 +30,13 @@ struct unpacker {
 	struct tar_reader *reader;
 	struct extract extract;
 	uint64_t entries, file_bytes;
+	struct digest file; /* archive: of the file that is being written, as long as it has no holes */
 };
+
+static bool is_layer(enum unpack_mode mode)
+{
+	return mode == UNPACK_LAYER || mode == UNPACK_HASHED;
+}
 
 static ssize_t next_piece(void *arg, const void **data, struct err *e)
 {
@@ -45,6 +54,42 @@ static int report_opaque(void *arg, const char *path, struct err *e)
 	if (io_write_all(u->records, &head, sizeof(head)) || io_write_all(u->records, path, head.length))
 		return err_set(e, ERR_SYSTEM, errno, "reporting an opaque directory");
 	return 0;
+}
+
+static void hash_file(void *arg, const void *data, size_t n, uint64_t at)
+{
+	struct unpacker *u = arg;
+
+	if (at == u->file.bytes)
+		digest_add(&u->file, data, n);
+}
+
+/* Tell the parent process that a file of the archive is complete: it may be a layer, to be unpacked meanwhile. */
+static int report_file(struct unpacker *u, const struct tar_entry *t, const char *path, struct err *e)
+{
+	struct {
+		struct unpack_record head;
+		struct unpack_file file;
+		char path[TAR_NAME_MAX];
+	} r = { .file.bytes = t->size };
+	size_t n = strlen(path);
+
+	if (u->records < 0 || t->size < LAYER_BYTES_MIN || u->file.bytes != t->size)
+		return 0;
+	digest_end(&u->file, r.file.digest);
+	memcpy(r.path, path, n);
+	r.head = (struct unpack_record){ .type = UNPACK_FILE, .length = (uint32_t)(sizeof(r.file) + n) };
+	if (io_write_all(u->records, &r, offsetof(typeof(r), path) + n))
+		return err_set(e, ERR_SYSTEM, errno, "reporting a file");
+	return 0;
+}
+
+static int archive_object(struct unpacker *u, const struct tar_entry *t, const struct extract_place *at, struct err *e)
+{
+	digest_init(&u->file);
+	if (extract_object(&u->extract, t, u->reader, at, e))
+		return -1;
+	return t->type == S_IFREG ? report_file(u, t, at->path, e) : 0;
 }
 
 /* .wh.NAME: hide NAME of the layers below. */
@@ -69,7 +114,9 @@ static int whiteout(struct unpacker *u, const struct extract_place *at, const ch
 /* Whiteouts are a layer's language; in the archive that holds the layers they are names like any other. */
 static int one_at(struct unpacker *u, const struct tar_entry *t, const struct extract_place *at, struct err *e)
 {
-	if (u->mode != UNPACK_LAYER || !str_starts(at->name, WHITEOUT))
+	if (u->mode == UNPACK_ARCHIVE)
+		return archive_object(u, t, at, e);
+	if (!is_layer(u->mode) || !str_starts(at->name, WHITEOUT))
 		return extract_object(&u->extract, t, u->reader, at, e);
 	if (!strcmp(at->name, WHITEOUT_OPAQUE)) {
 		size_t n = at->name == at->path ? 0 : (size_t)(at->name - at->path) - 1;
@@ -107,14 +154,17 @@ static int one_entry(struct unpacker *u, const struct tar_entry *t, struct err *
 	return one_at(u, t, &at, e) ? err_prefix(e, "%.200s", path) : 0;
 }
 
-/* The digest is of the whole stream: also of what follows the end mark. */
+/* The digest is of the whole stream: also of what follows the end mark, which may be compressed well. */
 static int drain(struct unpacker *u, struct err *e)
 {
+	uint64_t bytes = 0;
 	const void *data;
 	ssize_t n;
 
 	while ((n = unpack_stream_next(u->stream, &data, e)) > 0)
-		;
+		if ((bytes += (uint64_t)n) > u->limits.bytes)
+			return err_set(e, ERR_LIMIT, 0, "more than %llu bytes behind the end of the archive",
+				       (unsigned long long)u->limits.bytes);
 	return n < 0 ? -1 : 0;
 }
 
@@ -132,7 +182,7 @@ static int all_entries(struct unpacker *u, struct err *e)
 int unpack_run(int in, int root, int records, enum unpack_mode mode, const struct unpack_limits *limits,
 	       struct unpack_result *out, struct err *e)
 {
-	bool layer = mode == UNPACK_LAYER;
+	bool layer = is_layer(mode);
 	struct unpacker u = { .records = records, .mode = mode, .limits = *limits };
 	int rc;
 
@@ -143,10 +193,12 @@ int unpack_run(int in, int root, int records, enum unpack_mode mode, const struc
 				      .has_owner = mode == UNPACK_CONTEXT,
 				      .one_fs = true,
 				      .is_image = layer,
+				      .default_acl = fgetxattr(root, "system.posix_acl_default", NULL, 0) > 0,
 				      .on_opaque = layer ? report_opaque : NULL,
+				      .on_data = mode == UNPACK_ARCHIVE ? hash_file : NULL,
 				      .arg = &u,
 				      .parent = -1 };
-	u.stream = unpack_stream_new(in, layer);
+	u.stream = unpack_stream_new(in, mode == UNPACK_LAYER);
 	u.reader = tar_reader_new(next_piece, &u);
 	rc = all_entries(&u, e);
 	unpack_stream_digest(u.stream, out->diff_id, &out->tar_bytes);

@@ -2,7 +2,7 @@
 /*
  * silo-unpack: the one place where bytes of an image are decoded. A process of its own that sees nothing but the
  * target directory. Called as `silo-unpack MODE MAX_ENTRIES MAX_BYTES` with
- *	fd 0  the archive: tar, plain or compressed with gzip or zstd
+ *	fd 0  the archive: tar, plain or compressed with gzip, zstd, bzip2 or xz
  *	fd 1  receives records (struct unpack_record and its payload) and ends with an 'r' or an 'e'
  *	fd 3  the empty target directory
  */
@@ -26,15 +26,17 @@
 
 enum unpack_mode {
 	UNPACK_LAYER,   /* one layer: owners, modes, xattrs, devices; whiteouts in overlayfs form */
+	UNPACK_HASHED,  /* the same of a plain tar whose digest is known: diff_id isn't found out */
 	UNPACK_ARCHIVE, /* what docker save writes: regular files, directories, links; owned by root, private */
 	UNPACK_CONTEXT, /* of docker build: modes, times and xattrs are kept; all owned by root */
-	UNPACK_STREAM,  /* nothing is unpacked: fd 1 receives what fd 0 gives, decompressed; exit code 0 when that is all */
+	UNPACK_STREAM,  /* nothing is unpacked: fd 1 receives what fd 0 gives, decompressed, MAX_BYTES at most (0: any);
+			 * exit code 0 when that is all */
 };
 
 /* Argument MODE. */
 static const char *const unpack_mode_names[] = {
-	[UNPACK_LAYER] = "layer", [UNPACK_ARCHIVE] = "archive", [UNPACK_CONTEXT] = "context",
-	[UNPACK_STREAM] = "stream",
+	[UNPACK_LAYER] = "layer",     [UNPACK_HASHED] = "hashed", [UNPACK_ARCHIVE] = "archive",
+	[UNPACK_CONTEXT] = "context", [UNPACK_STREAM] = "stream",
 };
 
 struct unpack_limits {
@@ -44,6 +46,7 @@ struct unpack_limits {
 
 enum unpack_record_type {
 	UNPACK_OPAQUE = 'o', /* path of a directory that hides the layers below: setting the xattr needs the parent */
+	UNPACK_FILE = 'f',   /* struct unpack_file and the path: a file of the archive is complete */
 	UNPACK_RESULT = 'r', /* struct unpack_result */
 	UNPACK_ERROR = 'e',  /* struct err */
 };
@@ -52,6 +55,14 @@ struct unpack_record {
 	uint32_t type;
 	uint32_t length; /* of the payload */
 };
+
+/* Of a regular file that could be a layer: large enough, and without holes. */
+struct unpack_file {
+	char digest[DIGEST_MAX];
+	uint64_t bytes;
+};
+
+#define UNPACK_PAYLOAD_MAX (sizeof(struct unpack_file) + UNPACK_PATH_MAX)
 
 struct unpack_result {
 	char diff_id[DIGEST_MAX]; /* of the uncompressed stream */

@@ -22,9 +22,12 @@
 
 /* What recording owners, modes, devices and file capabilities takes. The overlay's own xattrs are the parent's job:
  * they need CAP_SYS_ADMIN. */
+#define LAYER_CAPS \
+	(CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_FOWNER) | CAP_BIT(CAP_FSETID) | \
+	 CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_SETFCAP))
 static const uint64_t caps_of[] = {
-	[UNPACK_LAYER] = CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_FOWNER) | CAP_BIT(CAP_FSETID) |
-			 CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_SETFCAP),
+	[UNPACK_LAYER] = LAYER_CAPS,
+	[UNPACK_HASHED] = LAYER_CAPS,
 	[UNPACK_ARCHIVE] = 0,
 	[UNPACK_STREAM] = 0,
 	[UNPACK_CONTEXT] = CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_FOWNER) | CAP_BIT(CAP_FSETID),

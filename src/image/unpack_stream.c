@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Plain, gzip (any number of members) or zstd in, plain out. */
+/* Plain, gzip, zstd, bzip2 or xz in (any number of members), plain out. */
+#include <bzlib.h>
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
+#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #include "base/own.h"
+#include "image/compression.h"
 #include "image/unpack.h"
 
 #define IN_BYTES (256 * KIB)
 #define OUT_BYTES (512 * KIB)
+#define XZ_MEMORY (256 * MIB) /* `xz -9` needs 65 MiB; dictionaries may have up to 4 GiB */
 
 struct codec {
-	const char *name;
-	uint8_t magic[4];
-	size_t n_magic;
 	int (*open)(struct unpack_stream *s, struct err *e);
 	/* Fill out from in; *n = 0 with in used up and s->eof is the end. */
 	int (*decode)(struct unpack_stream *s, size_t *n, struct err *e);
@@ -26,12 +27,15 @@ struct unpack_stream {
 	int fd;
 	bool eof;     /* of fd */
 	bool started; /* codec is chosen */
-	bool between; /* gzip, zstd: at the start of a member */
+	bool between; /* compressed: at the start of a member; xz: at the end of all */
 	const struct codec *codec;
 	uint8_t *in, *out;
 	size_t in_pos, in_len;
 	struct inflate_state *gzip;
 	ZSTD_DStream *zstd;
+	bz_stream bzip2;
+	lzma_stream xz;
+	uint64_t bytes; /* handed out */
 	bool digested;
 	struct digest digest;
 };
@@ -154,21 +158,85 @@ static int zstd_decode(struct unpack_stream *s, size_t *n, struct err *e)
 	return 0;
 }
 
+static int bzip2_open(struct unpack_stream *s, struct err *e)
+{
+	s->between = true;
+	return 0;
+}
+
+static int bzip2_decode(struct unpack_stream *s, size_t *n, struct err *e)
+{
+	bz_stream *z = &s->bzip2;
+	int rc;
+
+	*n = 0;
+	if (s->between && s->in_pos == s->in_len)
+		return 0;
+	if (s->between && BZ2_bzDecompressInit(z, 0, 0) != BZ_OK)
+		return err_set(e, ERR_SYSTEM, ENOMEM, "bzip2");
+	s->between = false;
+	z->next_in = (char *)s->in + s->in_pos;
+	z->avail_in = (unsigned)(s->in_len - s->in_pos);
+	z->next_out = (char *)s->out;
+	z->avail_out = OUT_BYTES;
+	rc = BZ2_bzDecompress(z);
+	if (rc != BZ_OK && rc != BZ_STREAM_END)
+		return err_set(e, ERR_INVALID, 0, "bzip2: invalid data");
+	*n = OUT_BYTES - z->avail_out;
+	s->in_pos = s->in_len - z->avail_in;
+	if (rc == BZ_STREAM_END) {
+		BZ2_bzDecompressEnd(z);
+		s->between = true;
+	} else if (s->eof && !*n && s->in_pos == s->in_len) {
+		return truncated(e);
+	}
+	return 0;
+}
+
+static int xz_open(struct unpack_stream *s, struct err *e)
+{
+	if (lzma_stream_decoder(&s->xz, XZ_MEMORY, LZMA_CONCATENATED) != LZMA_OK)
+		return err_set(e, ERR_SYSTEM, ENOMEM, "xz");
+	return 0;
+}
+
+static int xz_decode(struct unpack_stream *s, size_t *n, struct err *e)
+{
+	lzma_ret rc;
+
+	*n = 0;
+	if (s->between)
+		return 0;
+	s->xz.next_in = s->in + s->in_pos;
+	s->xz.avail_in = s->in_len - s->in_pos;
+	s->xz.next_out = s->out;
+	s->xz.avail_out = OUT_BYTES;
+	rc = lzma_code(&s->xz, s->eof ? LZMA_FINISH : LZMA_RUN);
+	*n = OUT_BYTES - s->xz.avail_out;
+	s->in_pos = s->in_len - s->xz.avail_in;
+	s->between = rc == LZMA_STREAM_END;
+	if (rc == LZMA_BUF_ERROR)
+		return truncated(e);
+	if (rc == LZMA_MEMLIMIT_ERROR)
+		return err_set(e, ERR_LIMIT, 0, "xz: needs more than %llu bytes of memory",
+			       (unsigned long long)XZ_MEMORY);
+	if (rc != LZMA_OK && rc != LZMA_STREAM_END)
+		return err_set(e, ERR_INVALID, 0, "xz: invalid data");
+	return 0;
+}
+
 static const struct codec codecs[] = {
-	{ "gzip",  { 0x1f, 0x8b },             2, gzip_open,  gzip_decode  },
-	{ "zstd",  { 0x28, 0xb5, 0x2f, 0xfd }, 4, zstd_open,  zstd_decode  },
-	{ "plain", { 0 },                      0, plain_open, plain_decode },
+	[COMPRESSION_NONE] = { plain_open, plain_decode },  [COMPRESSION_GZIP] = { gzip_open, gzip_decode },
+	[COMPRESSION_ZSTD] = { zstd_open, zstd_decode },    [COMPRESSION_BZIP2] = { bzip2_open, bzip2_decode },
+	[COMPRESSION_XZ] = { xz_open, xz_decode },
 };
 
 static int choose(struct unpack_stream *s, struct err *e)
 {
-	while (s->in_len < sizeof(codecs[0].magic) && !s->eof)
+	while (s->in_len < COMPRESSION_HEAD && !s->eof)
 		if (fill(s, e))
 			return -1;
-	/* The last one takes everything. */
-	for (s->codec = codecs; s->codec->n_magic; s->codec++)
-		if (s->in_len >= s->codec->n_magic && !memcmp(s->in, s->codec->magic, s->codec->n_magic))
-			break;
+	s->codec = &codecs[compression_of(s->in, s->in_len)];
 	s->started = true;
 	return s->codec->open(s, e);
 }
@@ -193,6 +261,8 @@ void unpack_stream_free(struct unpack_stream *s)
 	free(s->out);
 	free(s->gzip);
 	ZSTD_freeDStream(s->zstd);
+	BZ2_bzDecompressEnd(&s->bzip2);
+	lzma_end(&s->xz);
 	free(s);
 }
 
@@ -212,17 +282,18 @@ ssize_t unpack_stream_next(struct unpack_stream *s, const void **data, struct er
 	}
 	if (n && s->digested)
 		digest_add(&s->digest, s->out, n);
+	s->bytes += n;
 	*data = s->out;
 	return (ssize_t)n;
 }
 
 bool unpack_stream_is_plain(const struct unpack_stream *s)
 {
-	return s->codec && !s->codec->n_magic;
+	return s->codec == &codecs[COMPRESSION_NONE];
 }
 
 void unpack_stream_digest(struct unpack_stream *s, char out[static DIGEST_MAX], uint64_t *bytes)
 {
-	*bytes = s->digest.bytes;
+	*bytes = s->bytes;
 	digest_end(&s->digest, out);
 }

@@ -93,6 +93,16 @@ static int make_dirs(const struct extract *x, char *path)
 	return openat(up, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* Whether what is made in the parent directory belongs to somebody else than root, or has another mode than it is made
+ * with: set-gid directories and access lists for what will be made in them are rare, but they are there. */
+static bool parent_inherits(const struct extract *x)
+{
+	struct stat st;
+
+	return !x->is_image || x->default_acl || geteuid() || getegid() || fstat(x->parent, &st) ||
+	       st.st_mode & S_ISGID;
+}
+
 /* Archives are sorted, so most entries find their directory open. It never goes stale: an entry only replaces what is
  * below its own directory. */
 int extract_place(struct extract *x, const char *path, struct extract_place *out, struct err *e)
@@ -108,6 +118,7 @@ int extract_place(struct extract *x, const char *path, struct extract_place *out
 		if (x->parent < 0)
 			return sys_failed(e, "parent directory");
 		memcpy(x->parent_path, dir, sizeof(dir));
+		x->inherits = parent_inherits(x);
 	}
 	*out = (struct extract_place){ .parent = x->parent, .name = slash ? slash + 1 : path, .path = path };
 	return 0;
@@ -155,12 +166,15 @@ static bool xattr_wanted(const char *name)
 	       (str_starts(name, "user.") && !str_starts(name, "user.overlay."));
 }
 
-static int set_xattrs(int fd, const struct tar_entry *t, struct err *e)
+static int set_xattrs(struct extract *x, int fd, const struct tar_entry *t, struct err *e)
 {
 	for (size_t i = 0; i < t->n_xattrs; i++) {
 		const struct tar_xattr *a = &t->xattrs[i];
 
-		if (!xattr_wanted(a->name) || !fsetxattr(fd, a->name, a->value, a->n, 0))
+		if (!xattr_wanted(a->name))
+			continue;
+		x->default_acl |= !strcmp(a->name, "system.posix_acl_default");
+		if (!fsetxattr(fd, a->name, a->value, a->n, 0))
 			continue;
 		/* A file system without them loses them, as with Docker; only capabilities are not optional. */
 		if (errno != ENOTSUP || !strcmp(a->name, "security.capability"))
@@ -188,8 +202,15 @@ static int owner_of(const struct extract *x, const struct tar_entry *t, uid_t *u
 	return 0;
 }
 
+/* Whether what is made in the parent directory has the right owner and, made with the right mode, that too. Most have:
+ * each change of an inode costs as much as its making. */
+static bool is_born_right(const struct extract *x, const struct tar_entry *t)
+{
+	return !x->inherits && !x->has_owner && !t->uid && !t->gid && !(t->mode & ~(mode_t)ACCESSPERMS);
+}
+
 /* Of an open file or directory. chown drops set-id bits and capabilities: it comes first. */
-static int set_meta(const struct extract *x, int fd, const struct tar_entry *t, struct err *e)
+static int set_meta(struct extract *x, int fd, const struct tar_entry *t, bool born_right, struct err *e)
 {
 	struct timespec times[2] = { mtime_of(t), mtime_of(t) };
 	uid_t uid = 0;
@@ -197,9 +218,9 @@ static int set_meta(const struct extract *x, int fd, const struct tar_entry *t, 
 
 	if (owner_of(x, t, &uid, &gid, e))
 		return -1;
-	if (fchown(fd, uid, gid) || fchmod(fd, t->mode))
+	if (!born_right && (fchown(fd, uid, gid) || fchmod(fd, t->mode)))
 		return sys_failed(e, "owner and mode");
-	if (set_xattrs(fd, t, e))
+	if (set_xattrs(x, fd, t, e))
 		return -1;
 	return futimens(fd, times) ? sys_failed(e, "time") : 0;
 }
@@ -214,7 +235,7 @@ static int set_meta_at(const struct extract *x, const struct extract_place *at, 
 
 	if (owner_of(x, t, &uid, &gid, e))
 		return -1;
-	if (fchownat(at->parent, at->name, uid, gid, AT_SYMLINK_NOFOLLOW))
+	if (!is_born_right(x, t) && fchownat(at->parent, at->name, uid, gid, AT_SYMLINK_NOFOLLOW))
 		return sys_failed(e, "owner");
 	return utimensat(at->parent, at->name, times, AT_SYMLINK_NOFOLLOW) ? sys_failed(e, "time") : 0;
 }
@@ -256,26 +277,29 @@ int extract_root(struct extract *x, const struct tar_entry *t, struct err *e)
 	if (t->type != S_IFDIR)
 		return err_set(e, ERR_INVALID, 0, "the root of the archive isn't a directory");
 	remember_dir(x, "", t);
+	close_fd(&x->parent); /* what is known of it, if it is the root, may change */
 	autoclose int fd = open_below(x, "", O_RDONLY | O_DIRECTORY);
 
-	return fd < 0 ? sys_failed(e, "root") : set_meta(x, fd, t, e);
+	return fd < 0 ? sys_failed(e, "root") : set_meta(x, fd, t, false, e);
 }
 
 /* --- objects --------------------------------------------------------------------------------------------------- */
 static int make_dir(struct extract *x, const struct tar_entry *t, const struct extract_place *at, struct err *e)
 {
-	bool keep;
+	bool keep, right = !x->plain && is_born_right(x, t);
 
 	if (clear_place(x, at, true, &keep, e))
 		return -1;
-	if (!keep && mkdirat(at->parent, at->name, 0700))
+	if (!keep && mkdirat(at->parent, at->name, right ? t->mode : 0700))
 		return sys_failed(e, "mkdir");
 	if (x->plain)
 		return 0;
 	remember_dir(x, at->path, t);
+	if (!keep && right && !t->n_xattrs)
+		return 0;
 	autoclose int fd = openat(at->parent, at->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	return fd < 0 ? sys_failed(e, "open") : set_meta(x, fd, t, e);
+	return fd < 0 ? sys_failed(e, "open") : set_meta(x, fd, t, right && !keep, e);
 }
 
 static int pwrite_all(int fd, const char *data, size_t n, off_t at)
@@ -300,13 +324,15 @@ static bool is_zero(const char *data, size_t n)
 }
 
 /* The archive's holes, and long runs of zeros, become holes. */
-static int write_data(int fd, const struct tar_entry *t, struct tar_reader *r, struct err *e)
+static int write_data(const struct extract *x, int fd, const struct tar_entry *t, struct tar_reader *r, struct err *e)
 {
 	uint64_t at, end = 0;
 	const void *data;
 	ssize_t n;
 
 	while ((n = tar_data(r, &data, &at, e)) > 0) {
+		if (x->on_data)
+			x->on_data(x->arg, data, (size_t)n, at);
 		if (n >= HOLE_BYTES && is_zero(data, (size_t)n))
 			continue;
 		if (pwrite_all(fd, data, (size_t)n, (off_t)at))
@@ -321,21 +347,22 @@ static int write_data(int fd, const struct tar_entry *t, struct tar_reader *r, s
 static int make_file(struct extract *x, const struct tar_entry *t, struct tar_reader *r, const struct extract_place *at,
 		     struct err *e)
 {
-	bool keep;
+	bool keep, right = !x->plain && is_born_right(x, t);
+	mode_t mode = right ? t->mode : 0600;
 
 	/* Most names are new: they need no look before. */
-	autoclose int fd = openat(at->parent, at->name, CREATE_FLAGS, 0600);
+	autoclose int fd = openat(at->parent, at->name, CREATE_FLAGS, mode);
 
 	if (fd < 0 && errno == EEXIST) {
 		if (clear_place(x, at, false, &keep, e))
 			return -1;
-		fd = openat(at->parent, at->name, CREATE_FLAGS, 0600);
+		fd = openat(at->parent, at->name, CREATE_FLAGS, mode);
 	}
 	if (fd < 0)
 		return sys_failed(e, "create");
-	if (write_data(fd, t, r, e))
+	if (write_data(x, fd, t, r, e))
 		return -1;
-	return x->plain ? 0 : set_meta(x, fd, t, e);
+	return x->plain ? 0 : set_meta(x, fd, t, right, e);
 }
 
 /* A container whose /proc leads elsewhere would mount its kernel file systems there. */

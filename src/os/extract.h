@@ -25,15 +25,20 @@ struct extract {
 	bool plain;         /* regular files, directories and links only, owned by us: no owners, modes, xattrs, times */
 	bool one_fs;        /* mount points are not crossed */
 	bool no_overwrite;  /* a directory isn't replaced by something else, nor the other way round */
-	bool is_image;      /* /proc, /sys and /dev must not be symlinks: a container's mounts would follow them */
+	bool is_image;      /* /proc, /sys and /dev must not be symlinks: a container's mounts would follow them.
+			     * The directory was empty: what is found there has come from the archive */
 	bool has_owner;     /* everything belongs to uid:gid, whatever the archive says */
+	bool default_acl;   /* a directory may have an access list for what is made in it */
 	uid_t uid;
 	gid_t gid;
 	/* A directory takes the place of a whiteout (a character device 0:0): it hides the layers below. NULL = no matter. */
 	int (*on_opaque)(void *arg, const char *path, struct err *e);
+	/* Content of regular files, as it is written; holes aren't told of. NULL = no matter. */
+	void (*on_data)(void *arg, const void *data, size_t n, uint64_t at);
 	void *arg;
 	/* --- private; zero, but for parent = -1 --- */
 	int parent;
+	bool inherits; /* what is made in parent isn't root's, or not of the mode it is made with */
 	char parent_path[TAR_NAME_MAX];
 	struct extract_dir *dirs;
 	size_t n_dirs, cap_dirs;

@@ -68,11 +68,11 @@ def archive(files):
     return layer([entry(name, data=data, mode=0o644) for name, data in files])
 
 
-def docker_archive(tags, layers, settings=None, config_data=None):
+def docker_archive(tags, layers, settings=None, config_data=None, pack=lambda blob: blob):
     data = config_data or config(layers, settings)
     name = digest(data)[7:] + ".json"
     files = [(name, data)]
-    files += [(f"{i}/layer.tar", blob) for i, blob in enumerate(layers)]
+    files += [(f"{i}/layer.tar", pack(blob)) for i, blob in enumerate(layers)]
     files += [("manifest.json", json.dumps([{
         "Config": name, "RepoTags": tags, "Layers": [f"{i}/layer.tar" for i in range(len(layers))]}]).encode())]
     return archive(files)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """docker load, import, tag, rmi, history, images; and images whose author means harm."""
+import bz2
 import gzip
+import io
 import json
+import lzma
 import os
 import re
 import tarfile
@@ -9,7 +12,7 @@ import tarfile
 import pytest
 from conftest import BASE, MODES
 from engine import until
-from images import (archive, busybox_entries, config, directory, docker_archive, entry, hardlink, layer, oci_layout,
+from images import (archive, busybox_entries, config, digest, directory, docker_archive, entry, hardlink, layer, oci_layout,
                     symlink)
 
 
@@ -57,6 +60,38 @@ def test_load_and_run(engine, run, tag, form):
             "oci": lambda: oci_layout(tag, TWO_LAYERS), "oci-plain": lambda: oci_layout(tag, TWO_LAYERS, compress=False)}
     result = engine.docker("load", stdin=data[form]())
     assert "Loaded image: flow/test:1" in result.out
+    assert run("--rm", tag, "sh", "-c", LOOK).out == SEEN
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress], ids=["bzip2", "xz"])
+def test_bzip2_and_xz(engine, tag, pack):
+    """Archives and layers as dockerd takes them. OCI has no name for such layers: plain ones are kept."""
+    result = engine.docker("load", stdin=pack(docker_archive([tag], TWO_LAYERS, pack=pack)))
+    assert "Loaded image: flow/test:1" in result.out
+    assert engine.docker("run", "--isolation=process", "--name", "packed", tag, "sh", "-c", LOOK).out == SEEN
+    saved = engine.docker("save", tag).raw
+    with tarfile.open(fileobj=io.BytesIO(saved)) as tar:
+        assert json.loads(tar.extractfile("manifest.json").read())[0]["Layers"] == \
+            [f"blobs/sha256/{digest(data)[7:]}" for data in TWO_LAYERS]
+    engine.docker("cp", "-", "packed:/tmp", stdin=pack(layer([entry("given", data=b"by cp")])))
+    assert b"by cp" in engine.docker("cp", "packed:/tmp/given", "-").raw
+    engine.docker("import", "-", "flow/test:2", stdin=pack(TWO_LAYERS[0]))
+    assert engine.docker("run", "--rm", "--isolation=process", "flow/test:2", "cat", "/etc/a").out == "old\n"
+    unknown = [layer([entry("new", data=os.urandom(5000))])]
+    for broken in (pack(docker_archive(["flow/test:3"], unknown))[:-1000],
+                   docker_archive(["flow/test:3"], unknown, pack=lambda data: pack(data)[:-1000])):
+        assert "unexpected EOF" in engine.docker("load", stdin=broken, code=1).err
+
+
+def test_layers_of_one_file(engine, run, tag):
+    """The same blob twice, a blob under two names, one that no image wants."""
+    files = [("a/layer.tar", TWO_LAYERS[0]), ("b/layer.tar", TWO_LAYERS[1]), ("c/layer.tar", TWO_LAYERS[1]),
+             ("unwanted.tar", layer([entry("x", data=b"y" * 5000)]))]
+    settings = config([TWO_LAYERS[0], TWO_LAYERS[1], TWO_LAYERS[1], TWO_LAYERS[1]])
+    files += [("config.json", settings), ("manifest.json", json.dumps([{
+        "Config": "config.json", "RepoTags": [tag],
+        "Layers": ["a/layer.tar", "b/layer.tar", "b/layer.tar", "c/layer.tar"]}]).encode())]
+    engine.docker("load", stdin=archive(files))
     assert run("--rm", tag, "sh", "-c", LOOK).out == SEEN
 
 

@@ -5,10 +5,13 @@ release; the suite takes a few)."""
 import os
 import random
 import sqlite3
+import subprocess
+import threading
 
 import pytest
 from conftest import BASE
 from images import busybox_entries, docker_archive, entry, layer
+from registries import RealRegistry
 
 ROUNDS = int(os.environ.get("SILO_KILL_ROUNDS", "3"))
 MANY = [entry(f"many/{i}", data=os.urandom(2000)) for i in range(1500)]
@@ -44,24 +47,24 @@ def loaded(own_engine):
 
 def interrupt(engine, seconds, *args, stdin=None):
     """Run a command of the CLI and kill the engine at a random moment of it."""
-    child = engine.popen(*args, stdin=-1 if stdin else None)
-    if stdin:
-        import threading
-        feeder = threading.Thread(target=lambda: feed(child, stdin))
-        feeder.start()
+    output = subprocess.DEVNULL  # nobody reads it: it must not wait for that
+    child = engine.popen(*args, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=output, stderr=output)
+    feeder = threading.Thread(target=feed, args=(child, stdin or b""))
+    feeder.start()
     try:
         child.wait(timeout=random.uniform(0, seconds))
-    except Exception:
+    except subprocess.TimeoutExpired:
         pass
     engine.kill9()
     child.wait(timeout=60)
-    if stdin:
-        feeder.join()
+    feeder.join()
     engine.start()
     check(engine)
 
 
 def feed(child, data):
+    if not child.stdin:
+        return
     try:
         child.stdin.write(data)
         child.stdin.close()
@@ -87,6 +90,13 @@ def test_kill_in_remove(loaded):
         interrupt(loaded, 0.15, "rmi", "flow/kill:1")
 
 
+def test_kill_in_save(loaded):
+    """Nothing is written by it: what was cut off isn't an archive, and the image is as it was."""
+    for _ in range(ROUNDS):
+        interrupt(loaded, 0.2, "save", "flow/kill:1")
+    assert loaded.docker("save", "flow/kill:1").raw
+
+
 def test_kill_in_copy(loaded):
     """A copy that was cut off leaves a container that can be copied from, written to and started."""
     for _ in range(ROUNDS):
@@ -94,3 +104,31 @@ def test_kill_in_copy(loaded):
         assert len(loaded.docker("cp", "killed:/bin/busybox", "-").raw) > 100000
     loaded.docker("cp", "-", "killed:/", stdin=layer(MANY))
     loaded.docker("start", "-a", "killed")
+
+
+def test_kill_in_push_and_pull(loaded, tmp_path):
+    registry = RealRegistry(loaded, tmp_path / "registry")
+    name = f"{registry.name}/flow/kill:1"
+    try:
+        loaded.docker("tag", "flow/kill:1", name)
+        for _ in range(ROUNDS):
+            interrupt(loaded, 0.5, "push", name)
+        loaded.docker("push", name)
+        loaded.docker("rmi", "flow/kill:1")
+        for _ in range(ROUNDS):
+            loaded.docker("rmi", "-f", name, code=None)
+            interrupt(loaded, 0.6, "pull", name)
+        loaded.docker("pull", name)
+        assert loaded.docker("run", "--rm", "--isolation=process", name, "echo", "whole").line == "whole"
+    finally:
+        registry.close()
+
+
+def test_kill_in_build(loaded, tmp_path):
+    (tmp_path / "many").write_bytes(os.urandom(2000000))
+    (tmp_path / "Dockerfile").write_text("FROM flow/kill:1\nCOPY many /\nRUN touch /made\n")
+    for i in range(ROUNDS):
+        (tmp_path / "many").write_bytes(os.urandom(2000000))
+        interrupt(loaded, 3, "build", "-q", "-t", f"flow/built:{i}", tmp_path)
+    loaded.docker("build", "-q", "-t", "flow/built:whole", tmp_path)
+    assert loaded.docker("run", "--rm", "--isolation=process", "flow/built:whole", "ls", "/made").line == "/made"

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "image/compression.h"
 #include "image/unpack.h"
 #include "os/extract.h"
 
@@ -189,6 +190,64 @@ static void truncation_is_seen(void **state)
 	assert_string_equal(e.msg, "unexpected EOF");
 }
 
+/* The smallest streams of their kind: of "hello" as it is, of nothing, and what isn't one. */
+static const char bzip2_hello[] =
+	"BZh91AY&SY\x19\x31\x65\x3d\0\0\0\x81\0\x02\x44\xa0\0\x21\x9a\x68\x33\x4d\x07\x33\x8b\xb9"
+	"\x22\x9c\x28\x48\x0c\x98\xb2\x9e\x80";
+static const char xz_nothing[] =
+	"\xfd"
+	"7zXZ\0\0\x04\xe6\xd6\xb4\x46\0\0\0\0\x1c\xdf\x44\x21\x1f\xb6\xf3\x7d\x01\0\0\0\0\x04YZ";
+
+static void compressions_are_told_apart(void **state)
+{
+	static const struct {
+		const char *head;
+		size_t n;
+		enum compression is;
+	} cases[] = {
+		{ "\x1f\x8b\x08", 3, COMPRESSION_GZIP },
+		{ "\x28\xb5\x2f\xfd\0\0", 6, COMPRESSION_ZSTD },
+		{ bzip2_hello, sizeof bzip2_hello - 1, COMPRESSION_BZIP2 },
+		{ "BZh9\x17\x72\x45\x38\x50\x90", 10, COMPRESSION_BZIP2 },
+		{ "BZhello.txt\0\0", 13, COMPRESSION_NONE },
+		{ xz_nothing, sizeof xz_nothing - 1, COMPRESSION_XZ },
+		{ "\xfd" "7zXY\0\0\0\0", 10, COMPRESSION_NONE },
+		{ "\x1f", 1, COMPRESSION_NONE },
+		{ "", 0, COMPRESSION_NONE },
+	};
+
+	for (size_t i = 0; i < array_len(cases); i++)
+		assert_int_equal(compression_of(cases[i].head, cases[i].n), cases[i].is);
+}
+
+static void every_codec_ends_where_it_should(void **state)
+{
+	static const struct {
+		const char *data;
+		size_t n;
+		const char *text;
+	} cases[] = {
+		{ bzip2_hello, sizeof bzip2_hello - 1, "unexpected EOF" }, /* "hello" is no tar */
+		{ bzip2_hello, 20, "unexpected EOF" },
+		{ "BZh91AY&SYxxxxxxxxxxxxxxxxxxxxxx", 32, "bzip2: invalid data" },
+		{ xz_nothing, sizeof xz_nothing - 1, NULL },
+		{ xz_nothing, 20, "unexpected EOF" },
+		{ "\xfd" "7zXZ\0xxxxxxxxxxxxxxxx", 22, "xz: invalid data" },
+	};
+
+	for (size_t i = 0; i < array_len(cases); i++) {
+		struct unpack_result r;
+		struct err e = { 0 };
+		autostr tar;
+
+		str_init(&tar, MIB);
+		str_add(&tar, cases[i].data, cases[i].n);
+		assert_int_equal(run(*state, &tar, UNPACK_LAYER, &r, &e), cases[i].text ? -1 : 0);
+		if (cases[i].text)
+			assert_string_equal(e.msg, cases[i].text);
+	}
+}
+
 static void nothing_is_an_empty_archive(void **state)
 {
 	struct unpack_result r;
@@ -231,6 +290,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(truncation_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_an_empty_archive, setup, teardown),
 		cmocka_unit_test(paths_are_cleaned),
+		cmocka_unit_test(compressions_are_told_apart),
+		cmocka_unit_test_setup_teardown(every_codec_ends_where_it_should, setup, teardown),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");
