@@ -11,6 +11,8 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "windows/build.h"
+#include "windows/resource.h"
+#include "windows/version.h"
 
 #define WINE_DIR "/" BUILD_TRIPLET "/wine"
 #define UNIX_DIR "usr/lib/x86_64-linux-gnu/wine/x86_64-unix"
@@ -20,6 +22,9 @@
 #define BUILTIN_MARK "Wine builtin DLL"
 #define BUILTIN_MARK_OFFSET 0x40
 #define BUILTIN_MARK_BYTES 32
+
+#define VERSION_STRING 1033 /* WCMD_VERSION in the resources of Wine's cmd */
+#define US_ENGLISH 1033
 
 static const char *const directories[] = { "dev",     "etc", "lib64",      "proc",  "run/user/0", "sys",
 					   "tmp",     UNIX_DIR, WINDOWS_DIR,
@@ -121,6 +126,21 @@ int build_linux_side(void *arg, struct err *e)
 	return 0;
 }
 
+/* What `ver` and the prompt say: Wine's words, in Windows' form. */
+static int name_version(struct err *e)
+{
+	static const char path[] = BUILD_DLLS "/cmd.exe";
+	autofree char *text = xasprintf("\nMicrosoft Windows [Version %%1!S!.%d]\n", WINDOWS_REVISION);
+	autostr file;
+
+	str_init(&file, 16 * MIB);
+	if (io_read_file(AT_FDCWD, path, &file, e) ||
+	    resource_replace_string((unsigned char *)file.s, file.len, VERSION_STRING, US_ENGLISH,
+				    "Microsoft Windows %1!S!\n", text, e))
+		return err_prefix(e, "the version in cmd.exe");
+	return io_write_file(AT_FDCWD, path, file.s, file.len, 0644, false, e);
+}
+
 /* One file a call: of several, strip aligns the later ones to 512 bytes, and Wine can't map those. What isn't a program
  * (type libraries, styles) can't be stripped and is copied. */
 static int copy_dll(const char *name, struct err *e)
@@ -156,7 +176,7 @@ int build_dlls(void *arg, struct err *e)
 	if (failed)
 		return -1;
 	return build_copy(BUILD_UNPACKED "/usr/x86_64-w64-mingw32/lib/zlib1.dll", BUILD_DLLS "/zlib1.dll", 0644, e) ||
-			       mark_builtin(BUILD_DLLS "/zlib1.dll", e)
+			       mark_builtin(BUILD_DLLS "/zlib1.dll", e) || name_version(e)
 		       ? -1
 		       : 0;
 }
