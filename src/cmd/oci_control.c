@@ -102,7 +102,8 @@ int oci_checkpoint(const struct runtime *rt, int argc, char **argv, struct err *
 
 struct update_options {
 	const char *resources, *blkio_weight, *cpu_period, *cpu_quota, *cpu_share, *cpus, *mems;
-	const char *memory, *memory_reservation, *memory_swap, *pids_limit, *cpu_rt_period, *cpu_rt_runtime;
+	const char *memory, *memory_reservation, *memory_swap, *pids_limit, *cpu_rt_period, *cpu_rt_runtime, *cpu_burst,
+		*cpu_idle;
 };
 
 #define AT(member) offsetof(struct update_options, member)
@@ -120,8 +121,8 @@ static const struct cli_option update_options[] = {
 	{ "pids-limit", 0, CLI_STRING, AT(pids_limit) },
 	{ "cpu-rt-period", 0, CLI_STRING, AT(cpu_rt_period) },
 	{ "cpu-rt-runtime", 0, CLI_STRING, AT(cpu_rt_runtime) },
-	{ "cpu-burst", 0, CLI_REFUSED, 0 },
-	{ "cpu-idle", 0, CLI_REFUSED, 0 },
+	{ "cpu-burst", 0, CLI_STRING, AT(cpu_burst) },
+	{ "cpu-idle", 0, CLI_STRING, AT(cpu_idle) },
 	{ "l3-cache-schema", 0, CLI_REFUSED, 0 },
 	{ "mem-bw-schema", 0, CLI_REFUSED, 0 },
 };
@@ -144,6 +145,8 @@ static const struct {
 	{ AT(pids_limit), "pids-limit", "pids", "limit", false },
 	{ AT(cpu_rt_period), "cpu-rt-period", "cpu", "realtimePeriod", false },
 	{ AT(cpu_rt_runtime), "cpu-rt-runtime", "cpu", "realtimeRuntime", false },
+	{ AT(cpu_burst), "cpu-burst", "cpu", "burst", false },
+	{ AT(cpu_idle), "cpu-idle", "cpu", "idle", false },
 };
 #undef AT
 

@@ -230,6 +230,13 @@ static json_t *event_of(const char *id, const json_t *s)
 	return json_pack("{s:s, s:s, s:o}", "type", "stats", "id", id, "data", data);
 }
 
+static void print_event(json_t *event)
+{
+	print_json(event, false);
+	fflush(stdout);
+	json_decref(event);
+}
+
 struct events_options {
 	bool stats;
 	const char *interval;
@@ -247,6 +254,50 @@ static int parse_interval(const char *text, unsigned *seconds, struct err *e)
 	return 0;
 }
 
+static int print_stats(const struct runtime *rt, const char *id, struct err *e)
+{
+	autojson *stats = runtime_stats(rt, id, e);
+
+	if (!stats)
+		return -1;
+	print_event(event_of(id, stats));
+	return 0;
+}
+
+/* OOM kills, until it is time for the counters again. False: the container has ended. */
+static bool print_events(struct runtime_watch *w, const char *id, int64_t deadline_ms)
+{
+	for (;;) {
+		switch (runtime_watch_next(w, deadline_ms)) {
+		case EVENT_TIME:
+			return true;
+		case EVENT_END:
+			return false;
+		case EVENT_OOM:
+			print_event(json_pack("{s:s, s:s}", "type", "oom", "id", id));
+			break;
+		case EVENT_OTHER:
+			break;
+		}
+	}
+}
+
+static int show_until_end(const struct runtime *rt, const char *id, struct runtime_watch *w, int64_t interval_ms,
+			  struct err *e)
+{
+	struct err why;
+
+	do {
+		if (!print_stats(rt, id, &why))
+			continue;
+		if (why.kind == ERR_CONFLICT || why.kind == ERR_NOT_FOUND)
+			return 0; /* it has ended meanwhile */
+		*e = why;
+		return -1;
+	} while (print_events(w, id, time_monotonic_ms() + interval_ms));
+	return 0;
+}
+
 int oci_events(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
 	static const struct cli_option options[] = {
@@ -257,21 +308,17 @@ int oci_events(const struct runtime *rt, int argc, char **argv, struct err *e)
 	int first = cli_parse(argc, argv, options, array_len(options), &o, e);
 	const char *id = first < 0 ? NULL : cli_id(argc, argv, first, e);
 	unsigned seconds = INTERVAL_S;
-	int shown = 0;
+	struct runtime_watch *w;
+	int rc;
 
 	if (!id || (o.interval && parse_interval(o.interval, &seconds, e)))
 		return -1;
-	/* until the container has ended */
-	for (;; shown++) {
-		autojson *stats = runtime_stats(rt, id, e);
-		autojson *event = stats ? event_of(id, stats) : NULL;
-
-		if (!event)
-			return shown && e->kind == ERR_CONFLICT ? 0 : -1;
-		print_json(event, false);
-		fflush(stdout);
-		if (o.stats)
-			return 0;
-		sleep(seconds);
-	}
+	if (o.stats)
+		return print_stats(rt, id, e);
+	w = runtime_watch_open(rt, id, e);
+	if (!w)
+		return -1;
+	rc = show_until_end(rt, id, w, seconds * 1000ll, e);
+	runtime_watch_close(w);
+	return rc;
 }

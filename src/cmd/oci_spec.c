@@ -145,7 +145,7 @@ int oci_features(const struct runtime *rt, int argc, char **argv, struct err *e)
 			  WORDS(operator_words), "knownFlags", WORDS(flag_words), "supportedFlags", WORDS(flag_words));
 	autojson *linux_part = json_pack(
 		"{s:o, s:o, s:{s:b, s:b, s:b, s:b, s:b}, s:O, s:{s:b}, s:{s:b}, s:{s:b}, s:{s:{s:b}}}", "namespaces",
-		WORDS(namespace_words), "capabilities", capability_words(), "cgroup", "v1", 1, "v2", 1, "systemd", 0,
+		WORDS(namespace_words), "capabilities", capability_words(), "cgroup", "v1", 1, "v2", 1, "systemd", 1,
 		"systemdUser", 0, "rdma", 0, "seccomp", seccomp, "apparmor", "enabled", 1, "selinux", "enabled", 1,
 		"intelRdt", "enabled", 0, "mountExtensions", "idmap", "enabled", 1);
 	autojson *all =

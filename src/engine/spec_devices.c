@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "oci/devices.h"
 
 #define DEPTH_MAX 8 /* of directories below /dev */
 
@@ -73,30 +74,11 @@ static void add_tree(struct lists *l, const char *from, const char *to, const ch
 		closedir(d);
 }
 
-/*
- * Devices that are not a thing of the host but a service of the kernel: a VM's own kernel has them, under the same
- * numbers.
- */
-static bool is_kernel_service(const struct stat *st)
-{
-	static const struct {
-		unsigned major, minor;
-	} services[] = {
-		{ 1, 3 }, { 1, 5 }, { 1, 7 }, { 1, 8 }, { 1, 9 }, { 1, 11 }, { 5, 0 }, { 10, 200 }, { 10, 229 }
-	};
-
-	for (size_t i = 0; i < array_len(services); i++) {
-		if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(services[i].major, services[i].minor))
-			return true;
-	}
-	return false;
-}
-
 /* A disk is opened by the monitor, under the name "source"; its numbers are those that the guest will give it. */
 static int add_to_machine(struct lists *l, const char *source, const char *target, const char *access,
 			  const struct stat *st, struct err *e)
 {
-	if (is_kernel_service(st)) {
+	if (oci_device_is_kernels(S_ISCHR(st->st_mode) ? 'c' : 'b', major(st->st_rdev), minor(st->st_rdev))) {
 		add_node(l, target, st, access);
 		return 0;
 	}

@@ -23,6 +23,8 @@ static const struct number numbers[] = {
 	{ "cpu",     "shares",      AT(cpu_shares),               0  },
 	{ "cpu",     "quota",       AT(cpu_quota_us),             -1 },
 	{ "cpu",     "period",      AT(cpu_period_us),            0  },
+	{ "cpu",     "burst",       AT(cpu_burst_us),             0  },
+	{ "cpu",     "idle",        AT(cpu_idle),                 0  },
 	{ "cpu",     "realtimeRuntime", AT(cpu_rt_runtime_us),    0  },
 	{ "cpu",     "realtimePeriod", AT(cpu_rt_period_us),      0  },
 	{ "pids",    "limit",       AT(pids),                     -1 },

@@ -12,7 +12,7 @@ static const struct {
 	const char *group, *key; /* key NULL: the group itself */
 } refused[] = {
 	{ "memory", "kernel" },  { "memory", "kernelTCP" },   { "memory", "checkBeforeUpdate" },
-	{ "cpu", "burst" },      { "cpu", "idle" },           { "blockIO", "leafWeight" },
+	{ "blockIO", "leafWeight" },
 	{ "network", "classID" }, { "network", "priorities" }, { "rdma", NULL },
 };
 

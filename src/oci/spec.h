@@ -18,6 +18,7 @@
 #include "os/cgroup.h"
 #include "os/userns.h"
 
+#define OCI_VERSION "1.2.0"
 #define OCI_UMASK_UNSET (-1)
 
 struct oci_user {

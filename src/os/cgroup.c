@@ -318,7 +318,17 @@ static void remove_made(struct cgroup *cg)
 	cgroup_remove(cg);
 }
 
-struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struct err *e)
+static struct cgroup *cgroup_alloc(const char *path)
+{
+	struct cgroup *cg = xcalloc(1, sizeof(*cg));
+
+	cg->version = 1;
+	cg->path = xstrdup(path);
+	cg->oom = cg->oom_control = -1;
+	return cg;
+}
+
+static struct cgroup *cgroup_make(const char *path, const struct cgroup_limits *l, bool adopt, struct err *e)
 {
 	struct cgroup *cg;
 
@@ -326,10 +336,8 @@ struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struc
 		err_set(e, ERR_INVALID, 0, "linux.cgroupsPath \"%s\" must be an absolute path", path);
 		return NULL;
 	}
-	cg = xcalloc(1, sizeof(*cg));
-	cg->path = xstrdup(path);
-	cg->oom = cg->oom_control = -1;
-	if (cgroup_find_hierarchies(cg, e) || make_directories(cg, e) || check_empty(cg, e)) {
+	cg = cgroup_alloc(path);
+	if (cgroup_find_hierarchies(cg, e) || make_directories(cg, e) || (!adopt && check_empty(cg, e))) {
 		remove_made(cg);
 		return NULL;
 	}
@@ -338,6 +346,26 @@ struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struc
 		return NULL;
 	}
 	return cg;
+}
+
+struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struct err *e)
+{
+	return cgroup_make(path, l, false, e);
+}
+
+struct cgroup *cgroup_adopt(const char *path, const struct cgroup_limits *l, struct err *e)
+{
+	return cgroup_make(path, l, true, e);
+}
+
+struct cgroup *cgroup_none(void)
+{
+	return cgroup_alloc("");
+}
+
+bool cgroup_is_none(const struct cgroup *cg)
+{
+	return !cg->n;
 }
 
 static int open_existing(struct cgroup *cg, struct hierarchy *h, struct err *e)
@@ -365,12 +393,10 @@ static bool read_frozen(const struct cgroup *cg)
 
 struct cgroup *cgroup_open(const char *path, struct err *e)
 {
-	struct cgroup *cg = xcalloc(1, sizeof(*cg));
+	struct cgroup *cg = cgroup_alloc(path);
 	size_t found = 0;
 	bool bad;
 
-	cg->path = xstrdup(path);
-	cg->oom = cg->oom_control = -1;
 	bad = !path_is_safe(path) || cgroup_find_hierarchies(cg, e);
 	for (size_t i = 0; i < cg->n && !bad; i++) {
 		bad = open_existing(cg, &cg->h[i], e);
@@ -418,14 +444,21 @@ int cgroup_attach(const struct cgroup *cg, pid_t pid, struct err *e)
 	return 0;
 }
 
+bool cgroup_is_v2(void)
+{
+	struct cgroup *cg = cgroup_alloc("/");
+	bool v2 = !cgroup_find_hierarchies(cg, NULL) && cg->version == 2;
+
+	cgroup_free(cg);
+	return v2;
+}
+
 bool cgroup_supports(const char *controller, const char *const *files, size_t n)
 {
-	struct cgroup *cg = xcalloc(1, sizeof(*cg));
+	struct cgroup *cg = cgroup_alloc("/silo");
 	struct hierarchy *h;
 	bool found = false;
 
-	cg->path = xstrdup("/silo");
-	cg->oom = cg->oom_control = -1;
 	h = cgroup_find_hierarchies(cg, NULL) ? NULL : cgroup_hierarchy(cg, controller);
 	if (h && h->dir < 0 && hierarchy_make(cg, h, NULL))
 		h = NULL;

@@ -42,7 +42,8 @@ struct cgroup_limits {
 	int64_t memory_bytes, memory_reservation_bytes, memory_swap_bytes; /* swap: memory + swap together */
 	int64_t swappiness;
 	bool oom_kill_disable;
-	int64_t cpu_shares, cpu_quota_us, cpu_period_us;
+	int64_t cpu_shares, cpu_quota_us, cpu_period_us, cpu_burst_us;
+	int64_t cpu_idle; /* 1: only what nobody else wants */
 	int64_t cpu_rt_runtime_us, cpu_rt_period_us; /* v1 only */
 	int64_t pids;
 	int64_t blkio_weight;       /* 10..1000 */
@@ -73,6 +74,11 @@ struct cgroup_setting {
 /* Translate limits for cgroup version 1 or 2, in the order of writing. Pure. Returns the number of settings. */
 size_t cgroup_settings(const struct cgroup_limits *l, int version,
 		       struct cgroup_setting out[static CGROUP_SETTINGS_MAX]);
+/* Shares and swap as cgroup v2 counts them; CGROUP_UNSET where they aren't given. Pure. */
+int64_t cgroup_v2_weight(int64_t shares);
+int64_t cgroup_v2_swap(const struct cgroup_limits *l);
+/* Does this host have cgroup v2, and its controllers there? */
+bool cgroup_is_v2(void);
 /* cgroup v1 devices.allow/deny text of a rule: "c 1:3 rwm". Pure. */
 void cgroup_device_line(const struct cgroup_device *d, char out[static 64]);
 
@@ -90,6 +96,14 @@ struct cgroup;
 struct cgroup *cgroup_new(const char *path, const struct cgroup_limits *l, struct err *e) must_check;
 /* Remove the directories (all processes must have been killed; waits for the kernel at most a second) and free. */
 void cgroup_remove(struct cgroup *cg);
+
+/* As cgroup_new() in a directory that a manager of cgroups has made for it: who is in there already is his. */
+struct cgroup *cgroup_adopt(const char *path, const struct cgroup_limits *l, struct err *e) must_check;
+/* No cgroup at all, for who may not make one: nobody is in it, and nothing can be done to it. */
+struct cgroup *cgroup_none(void);
+bool cgroup_is_none(const struct cgroup *cg);
+/* Is anything limited? Rules of devices don't count. Pure. */
+bool cgroup_limits_any(const struct cgroup_limits *l);
 
 /* The cgroup of a running container, made by another process. ERR_NOT_FOUND when there is none. */
 struct cgroup *cgroup_open(const char *path, struct err *e) must_check;

@@ -15,6 +15,7 @@ void cgroup_limits_init(struct cgroup_limits *l)
 		.memory_bytes = CGROUP_UNSET, .memory_reservation_bytes = CGROUP_UNSET,
 		.memory_swap_bytes = CGROUP_UNSET, .swappiness = CGROUP_UNSET,
 		.cpu_shares = CGROUP_UNSET, .cpu_quota_us = CGROUP_UNSET, .cpu_period_us = CGROUP_UNSET,
+		.cpu_burst_us = CGROUP_UNSET, .cpu_idle = CGROUP_UNSET,
 		.cpu_rt_runtime_us = CGROUP_UNSET, .cpu_rt_period_us = CGROUP_UNSET,
 		.pids = CGROUP_UNSET, .blkio_weight = CGROUP_UNSET,
 	};
@@ -70,6 +71,8 @@ static void v1_settings(const struct cgroup_limits *l, struct settings *s)
 	add_number(s, "cpu", "cpu.shares", false, l->cpu_shares > 0 ? l->cpu_shares : CGROUP_UNSET, NULL);
 	add_number(s, "cpu", "cpu.cfs_period_us", false, l->cpu_period_us > 0 ? l->cpu_period_us : CGROUP_UNSET, NULL);
 	add_number(s, "cpu", "cpu.cfs_quota_us", false, l->cpu_quota_us ? l->cpu_quota_us : CGROUP_UNSET, "-1");
+	add_number(s, "cpu", "cpu.cfs_burst_us", false, l->cpu_burst_us, NULL);
+	add_number(s, "cpu", "cpu.idle", false, l->cpu_idle, NULL);
 	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
 	add_number(s, "blkio", "blkio.weight", true, l->blkio_weight > 0 ? l->blkio_weight : CGROUP_UNSET, NULL);
 	add_number(s, "blkio", "blkio.bfq.weight", true, l->blkio_weight > 0 ? l->blkio_weight : CGROUP_UNSET, NULL);
@@ -88,7 +91,7 @@ static void v1_settings(const struct cgroup_limits *l, struct settings *s)
 }
 
 /* v1 shares 2..262144 onto v2 weight 1..10000, as the kernel's users agreed on. */
-static int64_t weight_of_shares(int64_t shares)
+int64_t cgroup_v2_weight(int64_t shares)
 {
 	if (shares <= 0)
 		return CGROUP_UNSET;
@@ -97,7 +100,7 @@ static int64_t weight_of_shares(int64_t shares)
 }
 
 /* v1: memory and swap together; v2: swap alone. */
-static int64_t v2_swap(const struct cgroup_limits *l)
+int64_t cgroup_v2_swap(const struct cgroup_limits *l)
 {
 	if (l->memory_swap_bytes == CGROUP_UNSET || l->memory_swap_bytes < 0)
 		return l->memory_swap_bytes;
@@ -128,10 +131,12 @@ static void v2_settings(const struct cgroup_limits *l, struct settings *s)
 	};
 
 	add_number(s, "memory", "memory.max", false, l->memory_bytes, "max");
-	add_number(s, "memory", "memory.swap.max", true, v2_swap(l), "max");
+	add_number(s, "memory", "memory.swap.max", true, cgroup_v2_swap(l), "max");
 	add_number(s, "memory", "memory.low", false, l->memory_reservation_bytes, "max");
-	add_number(s, "cpu", "cpu.weight", false, weight_of_shares(l->cpu_shares), NULL);
+	add_number(s, "cpu", "cpu.weight", false, cgroup_v2_weight(l->cpu_shares), NULL);
 	v2_cpu_max(l, s);
+	add_number(s, "cpu", "cpu.max.burst", false, l->cpu_burst_us, NULL);
+	add_number(s, "cpu", "cpu.idle", false, l->cpu_idle, NULL);
 	add_number(s, "pids", "pids.max", false, l->pids ? l->pids : CGROUP_UNSET, "max");
 	if (l->blkio_weight > 0) {
 		int64_t weight = 1 + (l->blkio_weight - 10) * 9999 / 990; /* 10..1000 onto 1..10000 */
@@ -163,6 +168,13 @@ size_t cgroup_settings(const struct cgroup_limits *l, int version,
 	else
 		v2_settings(l, &s);
 	return s.n;
+}
+
+bool cgroup_limits_any(const struct cgroup_limits *l)
+{
+	struct cgroup_setting settings[CGROUP_SETTINGS_MAX];
+
+	return l->n_unified || cgroup_settings(l, 1, settings);
 }
 
 /* A hierarchy that the container isn't in yet (cpuset): make it and move everything that runs. */

@@ -111,6 +111,8 @@ int cgroup_signal(struct cgroup *cg, int signo, struct err *e)
 {
 	size_t n = 1;
 
+	if (cgroup_is_none(cg))
+		return 0;
 	if (signo != SIGKILL)
 		return signal_all(cg, signo, &n, e);
 	if (cg->version == 1)

@@ -65,6 +65,17 @@ static int write_map(pid_t pid, const char *file, const char *helper, const stru
 	return -1;
 }
 
+bool userns_is_initial(void)
+{
+	unsigned inside = 1, outside = 1, size = 0;
+	autostr text;
+
+	str_init(&text, 16 * KIB);
+	if (io_read_file(AT_FDCWD, "/proc/self/uid_map", &text, NULL) || !text.len)
+		return true; /* a kernel without them */
+	return sscanf(text.s, "%u %u %u", &inside, &outside, &size) == 3 && !inside && !outside && size == UINT32_MAX;
+}
+
 int userns_write_maps(pid_t pid, const struct id_maps *m, struct err *e)
 {
 	autofree char *setgroups = xasprintf("/proc/%d/setgroups", pid);

@@ -20,6 +20,8 @@ struct id_maps {
 	size_t n_uids, n_gids;
 };
 
+/* Are we in the user namespace that the system was started with? */
+bool userns_is_initial(void);
 /* Write both maps of a process in a new user namespace. Without privilege newuidmap(1) and newgidmap(1) do it. */
 int userns_write_maps(pid_t pid, const struct id_maps *m, struct err *e) must_check;
 /* Map the ids of a detached mount. Forks for a moment. */

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "oci/hooks.h"
 #include "os/pidfd.h"
 #include "runtime/runtime.h"
 
@@ -25,7 +26,7 @@ static void run_poststop(struct record *r)
 	autojson *state = record_state(r, STATUS_STOPPED);
 	struct err e;
 
-	if (!record_config(r, &e) && hooks_run(r->config, "poststop", state, &e))
+	if (!record_config(r, &e) && hooks_run(r->config, "poststop", state, -1, &e))
 		log_warn("%s", e.msg);
 }
 
@@ -34,7 +35,7 @@ static void run_poststart(struct record *r)
 	autojson *state = record_state(r, STATUS_RUNNING);
 	struct err e;
 
-	if (!record_config(r, &e) && hooks_run(r->config, "poststart", state, &e))
+	if (!record_config(r, &e) && hooks_run(r->config, "poststart", state, -1, &e))
 		log_warn("%s", e.msg);
 }
 
@@ -70,8 +71,11 @@ static struct record *prepare(const struct runtime *rt, const char *id, const st
 static int create(struct record *r, const struct launch_options *o, bool started, struct launched *l, struct err *e)
 {
 	const struct mode *m = mode_of(r);
+	int holder = -1;
+	int rc = scope_start(r, &holder, e) || m->create(r, o, started, l, e) ? -1 : 0;
 
-	if (m->create(r, o, started, l, e)) {
+	scope_release(&holder);
+	if (rc) {
 		run_poststop(r);
 		record_remove(r);
 		return -1;
@@ -282,7 +286,7 @@ static struct record *open_alive(const struct runtime *rt, const char *id, struc
 int runtime_update(const struct runtime *rt, const char *id, const json_t *resources, struct err *e)
 {
 	struct record *r = open_alive(rt, id, e);
-	int rc = r ? mode_of(r)->update(r, resources, e) : -1;
+	int rc = r && !scope_update(r, resources, e) ? mode_of(r)->update(r, resources, e) : -1;
 
 	record_close(r);
 	return rc;

@@ -22,6 +22,7 @@
 #include "base/msg.h"
 #include "base/own.h"
 #include "monitor/client.h"
+#include "oci/hooks.h"
 #include "os/pidfd.h"
 #include "os/run.h"
 #include "runtime/guest_stdio.h"
@@ -223,15 +224,12 @@ static void hyperv_destroy(struct record *r, struct launched *l)
 
 static int run_created_hooks(struct record *r, struct err *e)
 {
-	static const char *const inside[] = { "createContainer", "startContainer" };
 	autojson *state = record_state(r, STATUS_CREATED);
 
-	if (hooks_any(r->config, inside, array_len(inside)))
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "hooks.createContainer, hooks.startContainer: programs of the host can't run in a "
-			       "virtual machine");
 	json_object_set_new(state, "status", json_string("creating"));
-	return hooks_run(r->config, "prestart", state, e) || hooks_run(r->config, "createRuntime", state, e) ? -1 : 0;
+	return hooks_run(r->config, "prestart", state, -1, e) || hooks_run(r->config, "createRuntime", state, -1, e)
+		       ? -1
+		       : 0;
 }
 
 static int connect_network(struct creation *cr, struct err *e)

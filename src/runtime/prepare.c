@@ -153,12 +153,10 @@ static int resolve_cgroup(const struct runtime *rt, json_t *config, struct err *
 	json_t *linux_part = part(config, "linux");
 	const char *path;
 
-	if (rt->systemd_cgroup)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "--systemd-cgroup is not supported: choose the cgroupfs driver in containerd, kubelet "
-			       "or podman");
 	if (json_get_str(linux_part, "cgroupsPath", "", &path, e))
 		return err_prefix(e, "linux");
+	if (rt->systemd_cgroup)
+		return scope_check(path, e);
 	if (strstr(path, "..") || strchr(path, ':'))
 		return err_set(e, ERR_INVALID, 0, "linux.cgroupsPath: \"%s\" is not a path of cgroupfs", path);
 	if (*path && *path != '/')
@@ -246,6 +244,10 @@ const char *prepare_isolation(const struct runtime *rt, const json_t *config, st
 			asked, rt->isolation);
 		return NULL;
 	}
+	if (!strcmp(asked, "hyperv") && geteuid()) {
+		err_set(e, ERR_UNSUPPORTED, 0, "hyperv isolation needs root");
+		return NULL;
+	}
 	for (size_t i = 0; i < array_len(names); i++) {
 		if (!strcmp(names[i], asked))
 			return i && is_pod_sandbox(config) ? names[0] : names[i];
@@ -295,17 +297,22 @@ int prepare_record(const struct runtime *rt, struct record *r, const char *bundl
 	r->hyperv = !strcmp(isolation, "hyperv");
 	if (r->hyperv && is_pod_container(config))
 		leave_pod(config);
-	if (!*json_str(linux_part, "cgroupsPath", ""))
+	if (!rt->systemd_cgroup && !*json_str(linux_part, "cgroupsPath", ""))
 		json_object_set_new(linux_part, "cgroupsPath", json_sprintf("/silo/%s", r->id));
+	if (r->hyperv && guest_devices_prepare(config, e))
+		return err_prefix(e, "config.json");
 	silo = silo_part(rt, r, isolation, root, e);
 	if (!silo)
 		return -1;
+	json_object_set_new(silo, "bundle", json_string(bundle_dir));
 	time_format(&now, created);
 	r->doc = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "bundle", bundle_dir, "rootfs", root, "created",
 			   created, "owner", owner_name(), "isolation", isolation, "cgroup",
 			   json_str(linux_part, "cgroupsPath", ""), "silo", silo);
 	if (!r->doc)
 		return err_set(e, ERR_INVALID, 0, "config.json: a path is not UTF-8");
+	if (rt->systemd_cgroup && scope_name(r, json_str(linux_part, "cgroupsPath", ""), e))
+		return err_prefix(e, "config.json");
 	if (json_is_object(annotations))
 		json_object_set(r->doc, "annotations", annotations);
 	return record_write(r, "config.json", config, e);

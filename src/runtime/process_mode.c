@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "isolation/process/runtime.h"
+#include "oci/hooks.h"
 #include "os/cgroup.h"
 #include "os/pidfd.h"
 #include "runtime/runtime.h"
@@ -47,13 +48,14 @@ static int hooks_at(void *arg, enum runtime_moment m, pid_t pid, struct err *e)
 		json_object_set_new(state, "status", json_string("creating"));
 	switch (m) {
 	case MOMENT_CREATED:
-		return hooks_run(r->config, "prestart", state, e) || hooks_run(r->config, "createRuntime", state, e)
+		return hooks_run(r->config, "prestart", state, -1, e) ||
+				       hooks_run(r->config, "createRuntime", state, -1, e)
 			       ? -1
 			       : 0;
 	case MOMENT_INSIDE:
-		return hooks_run(r->config, "createContainer", state, e);
+		return hooks_run(r->config, "createContainer", state, -1, e);
 	case MOMENT_STARTING:
-		return hooks_run(r->config, "startContainer", state, e);
+		return hooks_run(r->config, "startContainer", state, -1, e);
 	}
 	return 0;
 }
@@ -98,6 +100,7 @@ static struct creation *creation_new(struct record *r, const struct launch_optio
 					    .preserve_fds = (unsigned)o->preserve_fds,
 					    .no_pivot = o->no_pivot,
 					    .keyring = !o->no_new_keyring,
+					    .cgroup_given = json_object_get(r->doc, "scope"),
 					    .moment = hooks_any(r->config, kinds, array_len(kinds)) ? hooks_at : NULL,
 					    .arg = cr };
 	cr->bundle = record_bundle(r, e);
@@ -154,6 +157,8 @@ static int process_create(struct record *r, const struct launch_options *o, bool
 				  .pidfd = process_pidfd(isolation_process.container_init(cr->c)),
 				  .tty = io.tty ? io.tty_fd : -1,
 				  .container = cr };
+	if (!process_has_cgroup(cr->c))
+		json_object_set_new(r->doc, "cgroup", json_string(""));
 	if (record_save(r, out->pid, e) || hand_over(cr, o, out->tty, out, e)) {
 		process_destroy_created(r, out);
 		return -1;
@@ -286,6 +291,18 @@ static int process_exec(struct record *r, const json_t *process, const struct la
 
 /* ---- the rest ---- */
 
+/* For what is done to all processes of a container. */
+static struct cgroup *open_cgroup(struct record *r, struct err *e)
+{
+	struct cgroup *cg = record_cgroup(r, e);
+
+	if (!cg || !cgroup_is_none(cg))
+		return cg;
+	cgroup_close(cg);
+	err_set(e, ERR_UNSUPPORTED, 0, "the container has no cgroup, as its user may not make one");
+	return NULL;
+}
+
 static int process_kill(struct record *r, int signo, bool all, struct err *e)
 {
 	struct cgroup *cg;
@@ -293,7 +310,7 @@ static int process_kill(struct record *r, int signo, bool all, struct err *e)
 
 	if (!all)
 		return pidfd_signal(r->pidfd, signo, e);
-	cg = record_cgroup(r, e);
+	cg = open_cgroup(r, e);
 	rc = cg ? cgroup_signal(cg, signo, e) : -1;
 	cgroup_close(cg);
 	return rc;
@@ -328,7 +345,7 @@ static int process_clean(struct record *r, struct err *e)
 
 static int process_pause(struct record *r, bool paused, struct err *e)
 {
-	struct cgroup *cg = record_cgroup(r, e);
+	struct cgroup *cg = open_cgroup(r, e);
 	int rc = cg ? cgroup_freeze(cg, paused, e) : -1;
 
 	cgroup_close(cg);
@@ -343,7 +360,7 @@ static int process_update(struct record *r, const json_t *resources, struct err 
 
 	if (oci_resources_parse(resources, l, e))
 		return -1;
-	cg = record_cgroup(r, e);
+	cg = open_cgroup(r, e);
 	rc = cg ? cgroup_update(cg, l, e) : -1;
 	cgroup_close(cg);
 	return rc;
@@ -351,7 +368,7 @@ static int process_update(struct record *r, const json_t *resources, struct err 
 
 static json_t *process_pids(struct record *r, struct err *e)
 {
-	struct cgroup *cg = record_cgroup(r, e);
+	struct cgroup *cg = open_cgroup(r, e);
 	json_t *pids = cg ? cgroup_pids(cg, e) : NULL;
 
 	cgroup_close(cg);

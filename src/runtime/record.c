@@ -170,6 +170,7 @@ void record_remove(struct record *r)
 {
 	struct err ignored;
 
+	scope_forget(r);
 	(void)!io_remove_tree(AT_FDCWD, r->dir, &ignored);
 }
 
@@ -269,7 +270,9 @@ struct bundle *record_bundle(struct record *r, struct err *e)
 
 struct cgroup *record_cgroup(const struct record *r, struct err *e)
 {
-	return cgroup_open(json_str(r->doc, "cgroup", ""), e);
+	const char *path = json_str(r->doc, "cgroup", "");
+
+	return *path ? cgroup_open(path, e) : cgroup_none();
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

@@ -19,7 +19,6 @@
 #include "base/err.h"
 #include "oci/bundle.h"
 
-#define OCI_VERSION "1.2.0"
 #define RUNTIME_ROOT "/run/silo-oci"
 
 /* Options that every command has. */
@@ -86,9 +85,19 @@ const char *prepare_isolation(const struct runtime *rt, const json_t *config, st
 int prepare_record(const struct runtime *rt, struct record *r, const char *bundle_dir, const char *isolation,
 		   json_t *config, struct err *e) must_check;
 
-/* hooks.c: run the hooks of one kind ("prestart", ...), state on their stdin. */
-int hooks_run(const json_t *config, const char *kind, const json_t *state, struct err *e) must_check;
-bool hooks_any(const json_t *config, const char *const *kinds, size_t n);
+/* guest_devices.c: give linux.devices of a hyperv container the form that isolation/hyperv/devices.h knows. */
+int guest_devices_prepare(json_t *config, struct err *e) must_check;
+
+/* scope.c: --systemd-cgroup. Can it be, and is linux.cgroupsPath a "slice:prefix:name" or nothing? */
+int scope_check(const char *path, struct err *e) must_check;
+/* Note the names in the record. */
+int scope_name(struct record *r, const char *path, struct err *e) must_check;
+/* Where the record names one: have it made, its cgroup being the container's. *holder: a process in it, to be released
+ * when there is another; -1 = none. On failure the caller removes the record, which forgets the scope. */
+int scope_start(struct record *r, int *holder, struct err *e) must_check;
+void scope_release(int *holder);
+int scope_update(const struct record *r, const json_t *resources, struct err *e) must_check;
+void scope_forget(const struct record *r);
 
 /* seccomp.c: compile linux.seccomp. *path: file with the filter, NULL = none wanted. *flags, *asks: as in silo.json. */
 int seccomp_of_config(const struct runtime *rt, const json_t *config, char **path, unsigned *flags, bool *asks,
@@ -124,6 +133,14 @@ int runtime_update(const struct runtime *rt, const char *id, const json_t *resou
 json_t *runtime_pids(const struct runtime *rt, const char *id, struct err *e) must_check;
 /* As container_stats() of isolation.h. */
 json_t *runtime_stats(const struct runtime *rt, const char *id, struct err *e) must_check;
+
+/* watch.c: what happens to a container that runs. NULL with ERR_CONFLICT where it doesn't. */
+struct runtime_watch;
+enum runtime_event { EVENT_TIME, EVENT_OOM, EVENT_END, EVENT_OTHER };
+struct runtime_watch *runtime_watch_open(const struct runtime *rt, const char *id, struct err *e) must_check;
+/* Wait until something happens or time_monotonic_ms() is deadline_ms. */
+enum runtime_event runtime_watch_next(struct runtime_watch *w, int64_t deadline_ms);
+void runtime_watch_close(struct runtime_watch *w);
 
 /* Write a pid file: complete under its name or not there. */
 int write_pid_file(const char *path, pid_t pid, struct err *e) must_check;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "isolation/hyperv/facts.h"
@@ -80,7 +81,7 @@ int allowance_open(struct allowance *a, const struct bundle *b, const char *temp
 	a->period_us = l->cpu_period_us;
 	a->oom_score_adj = b->spec->process.oom_score_adj;
 	l->cpu_quota_us = CGROUP_UNSET;
-	a->cgroup = cgroup_new(path, l, e);
+	a->cgroup = json_bool(b->silo, "cgroup_given", false) ? cgroup_adopt(path, l, e) : cgroup_new(path, l, e);
 	return a->cgroup ? 0 : -1;
 }
 

@@ -17,7 +17,6 @@ static const char *const guest_mount_types[] = { "proc", "sysfs", "tmpfs", "mque
 
 /* Members of config.json's "linux" and of the top level that speak of the host. */
 static const char *const host_only_linux[] = { "mountLabel", "intelRdt", "rootfsPropagation" };
-static const char *const host_only[] = { "hooks", "annotations" };
 static const char *const host_only_process[] = { "apparmorProfile", "selinuxLabel" };
 
 static void drop(json_t *object, const char *const *names, size_t n)
@@ -95,6 +94,19 @@ static int rewrite_mounts(json_t *mounts, struct err *e)
 		}
 	}
 	return 0;
+}
+
+/* Those kinds that run in the container are the agent's to run; their state has the annotations. */
+static void keep_inner_hooks(json_t *config)
+{
+	static const char *const outer[] = { "prestart", "createRuntime", "poststart", "poststop" };
+	json_t *hooks = json_object_get(config, "hooks");
+
+	drop(hooks, outer, array_len(outer));
+	if (!json_object_size(hooks)) {
+		json_object_del(config, "hooks");
+		json_object_del(config, "annotations");
+	}
 }
 
 /* Those of the host are disks of the VM, in this order; the others are the guest's own. */
@@ -184,7 +196,7 @@ json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct 
 		json_object_set_new(linux_part, "resources",
 				    guest_resources(json_object_get(linux_part, "resources"), cpus));
 	drop(linux_part, host_only_linux, array_len(host_only_linux));
-	drop(guest, host_only, array_len(host_only));
+	keep_inner_hooks(guest);
 	drop(json_object_get(guest, "process"), host_only_process, array_len(host_only_process));
 	return take_ptr(&guest);
 }
@@ -244,6 +256,8 @@ json_t *guest_silo(const struct bundle *b, const char *image_device, const char 
 		return NULL;
 	if (b->rootfs.path)
 		json_object_set_new(silo, "rootfs", guest_root(b));
+	if (json_object_get(b->silo, "bundle"))
+		json_object_set(silo, "bundle", json_object_get(b->silo, "bundle"));
 	if (b->seccomp_flags)
 		json_object_set_new(silo, "seccomp_flags", json_integer(b->seccomp_flags));
 	if (b->seccomp) {

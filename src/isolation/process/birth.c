@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "base/own.h"
 #include "isolation/process/child.h"
 #include "isolation/process/sync.h"
+#include "os/caps.h"
 #include "os/ns.h"
 #include "os/pidfd.h"
 #include "os/userns.h"
@@ -50,7 +52,7 @@ static int serve(struct process *p, enum sync_request what, int value, struct er
 	case SYNC_READY:
 		break;
 	case SYNC_HOOKS:
-		return c->runtime->moment(c->runtime->arg, MOMENT_CREATED, p->pid, e);
+		return c->runtime ? c->runtime->moment(c->runtime->arg, MOMENT_CREATED, p->pid, e) : 0;
 	case SYNC_MAPS:
 		return userns_write_maps(p->pid, &c->b->spec->maps, e);
 	case SYNC_PID:
@@ -140,11 +142,30 @@ static int give_birth(struct child *ch, uint64_t flags, struct err *e)
 	return 0;
 }
 
+static int open_of_host(struct child *ch, struct err *e)
+{
+	return child_open_root(ch, e) || child_open_binds(ch, e) || child_enter_namespaces(ch, e) ||
+			       enter_pid_namespace(ch, e)
+		       ? -1
+		       : 0;
+}
+
+/* Who has no rights on the host has those of his user namespace only: there the second process opens root and binds. */
+static int enter_unprivileged(struct child *ch, struct err *e)
+{
+	return enter_user_namespace(ch, e) || child_enter_namespaces(ch, e) || enter_pid_namespace(ch, e) ? -1 : 0;
+}
+
 int birth_in_user_namespace(struct child *ch, uint64_t flags, struct err *e)
 {
-	if (child_enter_cgroup(ch, e) || child_set_oom_score(ch, e) || child_open_root(ch, e) ||
-	    child_open_binds(ch, e) || child_enter_namespaces(ch, e) || enter_pid_namespace(ch, e) ||
-	    enter_user_namespace(ch, e) || give_birth(ch, flags, e))
+	struct caps own;
+
+	if (caps_get(&own, e) || child_enter_cgroup(ch, e) || child_set_oom_score(ch, e))
+		return -1;
+	if (own.effective & 1ull << CAP_SYS_ADMIN ? open_of_host(ch, e) || enter_user_namespace(ch, e)
+						  : enter_unprivileged(ch, e))
+		return -1;
+	if (give_birth(ch, flags, e))
 		return -1;
 	ch->staged = true;
 	return 0;

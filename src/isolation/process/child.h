@@ -49,6 +49,8 @@ _Noreturn void init_child_staged(struct container *c, const struct process_io *i
 /* birth.c: returns in the second process, which is in the user namespace and has its other new namespaces. */
 int birth_in_user_namespace(struct child *ch, uint64_t flags, struct err *e) must_check;
 
+/* The hooks of a moment in the container: as the runtime wants, or those of a guest's config.json. */
+int child_run_hooks(struct child *ch, enum runtime_moment m, struct err *e) must_check;
 /* Steps of init.c that an exec has too. */
 int child_enter_cgroup(void *arg, struct err *e);
 int child_set_oom_score(void *arg, struct err *e);

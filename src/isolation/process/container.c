@@ -17,6 +17,7 @@
 #include "isolation/process/sync.h"
 #include "os/ns.h"
 #include "os/pidfd.h"
+#include "os/userns.h"
 
 #define DEATH_TIMEOUT_MS 10000
 
@@ -28,13 +29,35 @@ struct creation {
 	struct err child_error; /* as the child worded it: the texts are Docker's */
 };
 
+/* An ordinary user may run what asks for no limits. */
+static bool may_lack_cgroup(const struct container *c, struct err *why)
+{
+	bool denied = why->sys == EACCES || why->sys == EPERM || why->sys == EROFS;
+
+	if (!c->runtime || !denied || (!geteuid() && userns_is_initial()))
+		return false;
+	if (!cgroup_limits_any(&c->b->spec->limits))
+		return true;
+	err_prefix(why, "linux.resources: limits need a cgroup");
+	return false;
+}
+
 static int make_cgroup(void *arg, struct err *e)
 {
 	struct container *c = ((struct creation *)arg)->c;
 	autofree char *fallback = xasprintf("/silo/%s", c->b->id);
-	const char *path = c->b->spec->cgroups_path;
+	const char *path = c->b->spec->cgroups_path ? c->b->spec->cgroups_path : fallback;
+	const struct cgroup_limits *limits = &c->b->spec->limits;
+	struct err why = { 0 };
 
-	c->cg = cgroup_new(path ? path : fallback, &c->b->spec->limits, e);
+	c->cg = c->runtime && c->runtime->cgroup_given ? cgroup_adopt(path, limits, &why)
+						       : cgroup_new(path, limits, &why);
+	if (!c->cg && may_lack_cgroup(c, &why)) {
+		log_warn("%s: the container has no cgroup: no limits, no pause, no statistics", why.msg);
+		c->cg = cgroup_none();
+	}
+	if (!c->cg && e)
+		*e = why;
 	return c->cg ? 0 : -1;
 }
 

@@ -25,7 +25,8 @@ static int enter_namespaces(void *arg, struct err *e)
 	int flags = 0;
 
 	for (size_t i = 0; i < ch->spec->n_namespaces; i++) {
-		if (ch->spec->namespaces[i].flag != CLONE_NEWPID)
+		if (ch->spec->namespaces[i].flag != CLONE_NEWPID &&
+		    !(ch->staged && ch->spec->namespaces[i].flag == CLONE_NEWUSER))
 			flags |= (int)ch->spec->namespaces[i].flag;
 	}
 	if (setns(ch->c->init.pidfd, flags))
@@ -79,7 +80,22 @@ static _Noreturn void exec_child(struct process *p, const struct oci_process *sp
 
 	umask(0);
 	child_init(&ch, p->c, spec, io, sync);
+	ch.staged = p->in_userns;
 	child_run(&ch, exec_steps, array_len(exec_steps));
+}
+
+/* An ordinary user may do so from inside his user namespace only. There is no way back from there: it is for runtimes,
+ * which have nothing else to do. */
+static int switch_pidns(struct process *p)
+{
+	const struct container *c = p->c;
+
+	if (!setns(c->init.pidfd, CLONE_NEWPID))
+		return 0;
+	if (errno != EPERM || !c->runtime || !oci_spec_namespace(c->b->spec, CLONE_NEWUSER))
+		return -1;
+	p->in_userns = !setns(c->init.pidfd, CLONE_NEWUSER | CLONE_NEWPID);
+	return p->in_userns ? 0 : -1;
 }
 
 /*
@@ -93,10 +109,10 @@ static pid_t clone_exec(struct process *p, struct err *e)
 	autoclose int own = switched ? open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC) : -1;
 	pid_t pid;
 
-	if (switched && (own < 0 || setns(c->init.pidfd, CLONE_NEWPID)))
+	if (switched && (own < 0 || switch_pidns(p)))
 		return err_set(e, errno == ESRCH ? ERR_CONFLICT : ERR_SYSTEM, errno, "join the pid namespace");
 	pid = pidfd_clone(0, cgroup_clone_fd(c->cg), &p->pidfd, e);
-	if (pid != 0 && switched && setns(own, CLONE_NEWPID))
+	if (pid != 0 && switched && !p->in_userns && setns(own, CLONE_NEWPID))
 		log_error("return to the pid namespace: %s", strerror(errno));
 	return pid;
 }

@@ -279,7 +279,8 @@ static int take_identity(struct child *ch, struct err *e)
 
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
 		return err_set(e, ERR_SYSTEM, errno, "keep capabilities");
-	if (setgroups(ids->n_groups, ids->groups))
+	/* a user namespace of an ordinary user's making has no groups to give */
+	if (setgroups(ids->n_groups, ids->groups) && (errno != EPERM || ids->n_groups || !child_has_userns(ch)))
 		return err_set(e, ERR_SYSTEM, errno, "setgroups");
 	if (setresgid(ids->gid, ids->gid, ids->gid))
 		return err_set(e, ERR_SYSTEM, errno, "setgid %u", ids->gid);
@@ -419,16 +420,14 @@ static _Noreturn void fail(struct child *ch, const struct err *e)
  * file. What was inherited of the maker's socket is closed: the maker may end. False: nobody will start it. */
 static bool wait_for_go(struct child *ch, struct err *e)
 {
-	const struct runtime_wants *w = ch->c->runtime;
-
 	if (ch->go >= 0) {
 		close_fd(&ch->sync);
 		ch->sync = ch->status;
 	}
 	if (!sync_wait_go(ch->go >= 0 ? ch->go : ch->sync))
 		return false;
-	if (w && w->moment && ch->proc == &ch->spec->process)
-		(void)!w->moment(w->arg, MOMENT_STARTING, ch->pid, e);
+	if (ch->proc == &ch->spec->process)
+		(void)!child_run_hooks(ch, MOMENT_STARTING, e);
 	return true;
 }
 

@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
 #include "isolation/process/child.h"
 #include "isolation/process/sync.h"
+#include "oci/hooks.h"
 #include "os/mount.h"
 #include "os/netlink.h"
 #include "os/ns.h"
@@ -92,6 +94,11 @@ static bool is_first(void *arg)
 	return !((struct child *)arg)->staged;
 }
 
+static bool lacks_binds(void *arg)
+{
+	return !((struct child *)arg)->binds;
+}
+
 static bool wants_network(void *arg)
 {
 	return has_new(arg, CLONE_NEWNET);
@@ -137,24 +144,53 @@ static bool wants_terminal(void *arg)
 	return ((struct child *)arg)->io->tty;
 }
 
+/* In a guest, where there is no runtime: the kinds that run in the container. */
+static const char *const inner_hooks[] = { "createContainer", "startContainer" };
+
 static bool wants_hooks(void *arg)
 {
-	const struct runtime_wants *w = ((struct child *)arg)->c->runtime;
+	const struct container *c = ((struct child *)arg)->c;
 
-	return w && w->moment;
+	return c->runtime ? c->runtime->moment != NULL : hooks_any(c->b->config, inner_hooks, array_len(inner_hooks));
+}
+
+static json_t *guest_state(const struct child *ch, bool starting)
+{
+	const struct bundle *b = ch->c->b;
+	json_t *state = json_pack("{s:s, s:s, s:s, s:i, s:s}", "ociVersion", OCI_VERSION, "id", b->id, "status",
+				  starting ? "created" : "creating", "pid", (int)ch->pid, "bundle",
+				  json_str(b->silo, "bundle", ""));
+
+	if (json_object_get(b->config, "annotations"))
+		json_object_set(state, "annotations", json_object_get(b->config, "annotations"));
+	return state;
+}
+
+/* The programs of the host aren't in the guest: those of the container's root are. */
+int child_run_hooks(struct child *ch, enum runtime_moment m, struct err *e)
+{
+	const struct runtime_wants *w = ch->c->runtime;
+	bool starting = m == MOMENT_STARTING;
+	autojson *state = NULL;
+
+	if (!wants_hooks(ch))
+		return 0;
+	if (w)
+		return w->moment(w->arg, m, ch->pid, e);
+	state = guest_state(ch, starting);
+	return hooks_run(ch->c->b->config, inner_hooks[starting], state, starting ? -1 : ch->root, e);
 }
 
 /* Those of the runtime first; it tells us our pid, too. */
 static int run_hooks(void *arg, struct err *e)
 {
 	struct child *ch = arg;
-	const struct runtime_wants *w = ch->c->runtime;
 	int pid;
 
 	if (sync_ask(ch->sync, SYNC_HOOKS, 0, &pid, e))
 		return -1;
 	ch->pid = pid;
-	return w->moment(w->arg, MOMENT_INSIDE, pid, e);
+	return child_run_hooks(ch, MOMENT_INSIDE, e);
 }
 
 static int pivot(void *arg, struct err *e)
@@ -176,7 +212,7 @@ static const struct step init_steps[] = {
 	{ "cgroup namespace", wants_cgroupns, make_cgroup_namespace, NULL },
 	{ "network",        wants_network,  start_network,       NULL },
 	{ "hostname",       wants_hostname, set_hostname,        NULL },
-	{ "bind sources",   is_first,       child_open_binds,    NULL },
+	{ "bind sources",   lacks_binds,    child_open_binds,    NULL },
 	{ "root",           NULL,           child_mount_root,    NULL },
 	{ "mounts",         NULL,           child_mount_all,     NULL },
 	{ "files",          NULL,           child_bind_files,    NULL },

@@ -26,6 +26,7 @@ struct process {
 	int listener; /* of its seccomp filter; -1 */
 	int first;    /* pidfd of the process in front of a user namespace, until it is reaped; -1 */
 	struct loop_io *watch;
+	bool in_userns; /* of an exec: its parent has had to enter the user namespace already */
 	bool ended;
 	int exit_code;
 	struct process *next; /* of the container's execs */

@@ -59,6 +59,11 @@ void process_runtime_close(struct container *c)
 	free(c);
 }
 
+bool process_has_cgroup(const struct container *c)
+{
+	return !cgroup_is_none(c->cg);
+}
+
 int process_pidfd(const struct process *p)
 {
 	return p->pidfd;

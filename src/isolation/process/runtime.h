@@ -24,6 +24,7 @@ struct runtime_wants {
 	int go, status;
 	unsigned preserve_fds; /* descriptors 3.. that the process inherits */
 	bool no_pivot;
+	bool cgroup_given; /* linux.cgroupsPath is there, of a manager's making, and may have processes in it */
 	bool keyring; /* a session keyring of its own */
 	/* Not called where it is NULL. pid is as the runtime sees it. */
 	int (*moment)(void *arg, enum runtime_moment m, pid_t pid, struct err *e);
@@ -42,6 +43,9 @@ struct container *process_runtime_open(const struct bundle *b, const struct runt
 				       struct cgroup *cg, struct err *e) must_check;
 /* Forget it: it runs on. */
 void process_runtime_close(struct container *c);
+
+/* Without rights on cgroups, and without limits, a container has none. */
+bool process_has_cgroup(const struct container *c);
 
 int process_pidfd(const struct process *p);
 /* Descriptor on which init's seccomp filter asks (SECCOMP_RET_USER_NOTIF), or -1. Borrowed. */

@@ -12,8 +12,8 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "oci/hooks.h"
 #include "os/pidfd.h"
-#include "runtime/runtime.h"
 
 #define OUTPUT_MAX 2048
 #define ARGS_MAX 1024
@@ -52,13 +52,13 @@ static int parse(const json_t *j, struct hook *h, struct err *e)
 	return 0;
 }
 
-static _Noreturn void child(const struct hook *h, int in, int out)
+static _Noreturn void child(const struct hook *h, int root, int in, int out)
 {
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || (root >= 0 && (fchdir(root) || chroot("."))))
 		_exit(126);
 	close_range(3, ~0u, 0);
 	execve(h->path, (char *const *)h->argv, (char *const *)h->env);
@@ -95,7 +95,7 @@ static int memory_file(const char *content, struct err *e)
 	return take_fd(&fd);
 }
 
-static int run(const struct hook *h, const char *state, struct err *e)
+static int run(const struct hook *h, const char *state, int root, struct err *e)
 {
 	autoclose int in = memory_file(state, e), out = in < 0 ? -1 : memory_file("", e), pidfd = -1;
 	char text[OUTPUT_MAX + 1] = "";
@@ -109,7 +109,7 @@ static int run(const struct hook *h, const char *state, struct err *e)
 	if (pid < 0)
 		return -1;
 	if (pid == 0)
-		child(h, in, out);
+		child(h, root, in, out);
 	if (wait_end(pidfd, h->timeout_s, &code, e))
 		return -1;
 	if (!code)
@@ -120,7 +120,7 @@ static int run(const struct hook *h, const char *state, struct err *e)
 	return err_set(e, ERR_SYSTEM, 0, "exit status %d: %s", code, text);
 }
 
-int hooks_run(const json_t *config, const char *kind, const json_t *state, struct err *e)
+int hooks_run(const json_t *config, const char *kind, const json_t *state, int root, struct err *e)
 {
 	autofree struct hook *h = xcalloc(1, sizeof(*h));
 	autofree char *text = NULL;
@@ -133,7 +133,7 @@ int hooks_run(const json_t *config, const char *kind, const json_t *state, struc
 		return 0;
 	text = json_text(state);
 	json_array_foreach(list, i, j) {
-		if (parse(j, h, e) || run(h, text, e))
+		if (parse(j, h, e) || run(h, text, root, e))
 			return err_prefix(e, "error running %s hook #%zu", kind, i);
 	}
 	return 0;
