@@ -460,7 +460,7 @@ json_t *engine_container_wait(struct engine *g, const char *ref, const char *con
 	pthread_mutex_lock(&c->lock);
 	while (!over && !g->closing && !client_has_left(client_fd))
 		over = container_wait_for(g, c, wait_over, &w, 1000);
-	answer = over ? json_pack("{s:i}", "StatusCode", c->exit_code) : NULL;
+	answer = over ? json_pack("{s:I}", "StatusCode", (json_int_t)(unsigned)c->exit_code) : NULL;
 	pthread_mutex_unlock(&c->lock);
 	if (!answer)
 		err_set(e, ERR_TIMEOUT, 0, "the client has left");

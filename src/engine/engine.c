@@ -18,6 +18,7 @@
 #include "engine/create.h"
 #include "engine/health.h"
 #include "engine/limits.h"
+#include "engine/pipes.h"
 #include "engine/restart.h"
 #include "engine/state.h"
 #include "registry/registry.h"
@@ -63,7 +64,7 @@ static int make_dirs(struct engine *g, struct err *e)
 	}
 	if (io_mkdir_all(g->vm_dir, 0711, e) < 0)
 		return -1;
-	return io_mkdir_all(run, 0700, e);
+	return io_mkdir_all(run, 0700, e) < 0 ? -1 : pipes_make_places(g, e);
 }
 
 /* The engine's own id, made once: GET /info, and what clients tell engines apart by. */

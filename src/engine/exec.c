@@ -281,7 +281,7 @@ json_t *engine_exec_inspect(struct engine *g, const char *exec_id, struct err *e
 		refresh(g, c, x);
 	pthread_mutex_lock(&c->lock);
 	out = json_pack("{s:s, s:b, s:o, s:O, s:b, s:b, s:b, s:b, s:s, s:s, s:i}", "ID", x->id, "Running", x->running,
-			"ExitCode", x->started && !x->running ? json_integer(x->exit_code) : json_null(),
+			"ExitCode", x->started && !x->running ? json_integer((unsigned)x->exit_code) : json_null(),
 			"ProcessConfig", x->process, "OpenStdin", json_bool(x->body, "AttachStdin", false),
 			"OpenStderr", json_bool(x->body, "AttachStderr", false), "OpenStdout",
 			json_bool(x->body, "AttachStdout", false), "CanRemove", x->started && !x->running,

@@ -15,6 +15,7 @@
 #include "engine/links.h"
 #include "engine/networking.h"
 #include "engine/seccomp.h"
+#include "engine/pipes.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
@@ -385,6 +386,8 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 		return -1;
 	if (json_bool(host, "Init", false))
 		files_add_init(spec);
+	if (pipes_wanted(host) && pipes_settle(g, c, spec, silo, files_only, e) < 0)
+		return -1;
 	join_network(spec, net->fd);
 	if (files_only)
 		leave_files(spec, silo);

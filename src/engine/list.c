@@ -56,10 +56,10 @@ void status_text(enum life state, int exit_code, int64_t started, int64_t finish
 		snprintf(out, 80, "Up %s (Paused)", up);
 		break;
 	case LIFE_RESTARTING:
-		snprintf(out, 80, "Restarting (%d) %s ago", exit_code, ago);
+		snprintf(out, 80, "Restarting (%u) %s ago", (unsigned)exit_code, ago);
 		break;
 	case LIFE_EXITED:
-		snprintf(out, 80, "Exited (%d) %s ago", exit_code, ago);
+		snprintf(out, 80, "Exited (%u) %s ago", (unsigned)exit_code, ago);
 		break;
 	default:
 		strcpy(out, "Dead");
@@ -229,7 +229,7 @@ static bool state_matches(const struct listing *l, const struct container *c)
 	bool running = c->state == LIFE_RUNNING || c->state == LIFE_PAUSED || c->state == LIFE_RESTARTING;
 	char code[16];
 
-	snprintf(code, sizeof(code), "%d", c->exit_code);
+	snprintf(code, sizeof(code), "%u", (unsigned)c->exit_code);
 	if (!running && !l->all && !l->before_ns && !l->since_ns)
 		return false;
 	if (filters_has(l->f, "exited") && (c->state != LIFE_EXITED || !filters_exact(l->f, "exited", code)))

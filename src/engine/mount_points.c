@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/pipes.h"
 #include "engine/state.h"
 #include "os/mount.h"
 #include "os/root.h"
@@ -122,6 +123,10 @@ static int add_from_one(struct engine *g, const char *text, json_t *points, stru
 /* Destinations in a Windows container are paths of Windows. */
 static json_t *parse_bind(const struct container *c, const char *text, const char *driver, struct err *e)
 {
+	autofree char *source = NULL, *target = NULL, *mode = NULL;
+
+	if (windows_is(c->config) && windows_pipe_split(text, &source, &target, &mode))
+		return pipe_bind(text, source, target, mode, e);
 	autofree char *linux_text = windows_is(c->config) ? windows_bind(text, e) : xstrdup(text);
 
 	return linux_text ? mount_parse_bind(linux_text, driver, e) : NULL;
@@ -133,6 +138,8 @@ static json_t *parse_mount(const struct container *c, const json_t *mount, struc
 	const char *key = json_member(copy, "Target") && !json_object_get(copy, "Target") ? "target" : "Target";
 	autofree char *target = NULL;
 
+	if (windows_is(c->config) && strcmp(json_str(copy, "Type", ""), "npipe") == 0)
+		return pipe_mount(copy, e);
 	if (windows_is(c->config)) {
 		target = windows_path(json_str(copy, key, ""), e);
 		if (!target)
@@ -417,7 +424,7 @@ bool mounts_share_files(struct container *c)
 
 	json_array_foreach(points_of(host), i, p) {
 		/* A socket's connections are forwarded. */
-		if (!is_type(p, "tmpfs") && (stat(json_str(p, "Source", ""), &st) < 0 || !S_ISSOCK(st.st_mode)))
+		if (!is_type(p, "tmpfs") && !is_type(p, "npipe") && (stat(json_str(p, "Source", ""), &st) < 0 || !S_ISSOCK(st.st_mode)))
 			return true;
 	}
 	return false;
@@ -518,7 +525,9 @@ json_t *mounts_shown(const json_t *host)
 			if (json_object_get(p, keys[k]))
 				json_object_set(shown, keys[k], json_object_get(p, keys[k]));
 		}
-		autofree char *destination = windows_path_shown(json_str(p, "Destination", ""));
+		autofree char *destination = json_object_get(p, PIPE_NAME)
+						     ? xasprintf("\\\\.\\pipe\\%s", json_str(p, PIPE_NAME, ""))
+						     : windows_path_shown(json_str(p, "Destination", ""));
 
 		json_object_set_new(shown, "Destination", json_string(destination));
 		json_array_append_new(out, shown);

@@ -47,7 +47,7 @@ struct exec {
 	json_t *body;    /* ExecConfig in canonical form */
 	json_t *process; /* ProcessConfig as inspect shows it */
 	bool started, running;
-	int exit_code; /* -1 = not ended */
+	int exit_code; /* of a Windows program 32 bits, shown without a sign; -1 = not ended */
 	pid_t pid;
 };
 

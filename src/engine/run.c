@@ -17,6 +17,7 @@
 #include "engine/limits.h"
 #include "engine/mount_points.h"
 #include "engine/namespaces.h"
+#include "engine/pipes.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
 #include "monitor/client.h"
@@ -365,8 +366,8 @@ void run_park(struct engine *g, struct container *c)
 	autojson *host = record_host(c);
 	bool wanted;
 
-	/* Who it shares with, or is linked to, may be another run of that container by then. */
-	if (namespaces_wanted(host) || json_array_size(json_object_get(host, "Links")) > 0 ||
+	/* Who it shares with, or is linked to, may be another run of that container by then; who serves a pipe, too. */
+	if (namespaces_wanted(host) || pipes_wanted(host) || json_array_size(json_object_get(host, "Links")) > 0 ||
 	    str_starts(json_str(host, "NetworkMode", ""), "container:"))
 		return;
 	pthread_mutex_lock(&c->lock);

@@ -137,7 +137,7 @@ void settle_exit(struct engine *g, struct container *c, const json_t *record)
 		end_execs(c);
 		restart_after_exit(g, c, run_seconds(c));
 		record_save_state(g->db, c, NULL);
-		snprintf(code, sizeof(code), "%d", c->exit_code);
+		snprintf(code, sizeof(code), "%u", (unsigned)c->exit_code);
 		snprintf(seconds, sizeof(seconds), "%ld", run_seconds(c));
 		/* The event goes out before anybody who waits is woken: those who look at events then find it. */
 		pthread_mutex_unlock(&c->lock);
@@ -210,7 +210,7 @@ static void on_exec_exit(struct engine *g, struct container *c, const json_t *ev
 	char code[16];
 	bool found = false;
 
-	snprintf(code, sizeof(code), "%d", exit_code);
+	snprintf(code, sizeof(code), "%u", (unsigned)exit_code);
 	pthread_mutex_lock(&c->lock);
 	for (struct exec *x = c->execs; x; x = x->next) {
 		if (strcmp(x->id, id) == 0) {

@@ -27,7 +27,8 @@ struct process; /* init of a container, or one exec in it */
 
 struct isolation_events {
 	void *arg;
-	/* A process has ended and all its output has been handed over. exit_code: 0..255, or 128 + signal.
+	/* A process has ended and all its output has been handed over. exit_code: 0..255, or 128 + signal;
+	 * of one that reports it (oci/spec.h) the 32 bits of a Windows program.
 	 * The process pointer stays valid until process_free() (exec) or container_delete() (init). */
 	void (*process_exited)(void *arg, struct process *p, int exit_code);
 	/* The kernel's OOM killer took a process of this container. May come several times. */

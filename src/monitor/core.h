@@ -13,6 +13,7 @@
 #include "monitor/life.h"
 #include "monitor/monitor.h"
 #include "monitor/peer.h"
+#include "monitor/pipes.h"
 #include "monitor/session.h"
 
 #define EXECS_ENDED_MAX 256  /* ended execs that are remembered */
@@ -44,6 +45,7 @@ struct monitor {
 	const struct isolation *isolation;
 	struct sandbox *sandbox;
 	struct container *container;
+	struct pipes *pipes;    /* that the container serves; NULL = none */
 	struct monitor *owner;  /* of the sandbox that this one's container has joined; NULL = it has its own */
 	struct monitor *joined; /* who shares ours */
 	struct monitor *next_joined;

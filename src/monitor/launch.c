@@ -58,6 +58,12 @@ static int launch_log(struct monitor *m, struct err *e)
 
 static int launch_sandbox(struct monitor *m, struct err *e)
 {
+/* Before the sandbox, which opens what the container has bound. */
+static int launch_pipes(struct monitor *m, struct err *e)
+{
+	return pipes_open(&m->pipes, json_object_get(m->bundle->silo, "pipes"), m->loop, e);
+}
+
 	struct isolation_events ev;
 
 	if (m->owner) {
@@ -166,7 +172,7 @@ int monitor_launch(struct monitor *m, struct err *e)
 	/* No step table: its names would stand in front of texts that users know ("exec: ...: not found"), and what was
 	 * done isn't undone at a failure but by monitor_clean(), after a failure as after a life. */
 	static int (*const steps[])(struct monitor *, struct err *) = { launch_exit_path, launch_bundle, launch_log,
-									launch_sandbox, launch_container };
+									launch_pipes, launch_sandbox, launch_container };
 
 	for (size_t i = 0; i < array_len(steps); i++)
 		if (steps[i](m, e))
@@ -198,6 +204,7 @@ void monitor_clean(struct monitor *m)
 		m->isolation->sandbox_close(m->sandbox);
 	m->container = NULL;
 	m->sandbox = NULL;
+	pipes_end(m->pipes);
 	/* The processes went with their container. */
 	if (m->init)
 		m->init->process = NULL;

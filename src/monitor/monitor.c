@@ -329,6 +329,7 @@ void monitor_close(struct monitor *m)
 	stop_logging(m);
 	session_free(m->init);
 	execs_free(m);
+	pipes_free(m->pipes);
 	loop_remove(&m->stop_io);
 	loop_remove(&m->orphan_timer);
 	loop_remove(&m->kill_timer);
@@ -369,7 +370,8 @@ bool monitor_round(struct monitor *m)
 	if (m->over)
 		monitor_clean_once(m);
 	clients |= joined_round(m);
-	return !(m->cleaned && !clients && (m->flushed || peers_are_flushed(&m->peers)));
+	return !(m->cleaned && !clients &&
+		 (m->flushed || (peers_are_flushed(&m->peers) && !pipes_are_busy(m->pipes))));
 }
 
 int monitor_run(const struct monitor_options *o, struct err *e)

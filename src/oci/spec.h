@@ -61,6 +61,7 @@ struct oci_process {
 	struct oci_rlimit *rlimits;
 	size_t n_rlimits;
 	bool no_new_privs;
+	bool reports_exit; /* it writes its exit code to descriptor 3: more than Linux can carry (our extension, "reportsExit") */
 	bool has_oom_score_adj;
 	int oom_score_adj;
 	struct oci_scheduling scheduling;

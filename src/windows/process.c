@@ -85,6 +85,43 @@ bool windows_path_has_drive(const char *path)
 	return isalpha((unsigned char)path[0]) && path[1] == ':' && (is_slash(path[2]) || !path[2]);
 }
 
+/* "\\.\pipe\": the length, or 0. */
+static size_t pipe_prefix(const char *path)
+{
+	bool is = is_slash(path[0]) && is_slash(path[1]) && path[2] == '.' && is_slash(path[3]) &&
+		  !strncasecmp(path + 4, "pipe", 4) && is_slash(path[8]);
+
+	return is ? 9 : 0;
+}
+
+const char *windows_pipe_name(const char *path)
+{
+	const char *name = path + pipe_prefix(path);
+
+	if (name == path || !*name || *name == '.' || strlen(name) > WINDOWS_PIPE_NAME_MAX)
+		return NULL;
+	for (const char *at = name; *at; at++)
+		if ((unsigned char)*at < ' ' || strchr("/\\:*?\"<>|", *at))
+			return NULL;
+	return name;
+}
+
+bool windows_pipe_split(const char *spec, char **source, char **target, char **mode)
+{
+	const char *colon = strchr(spec, ':'), *end;
+
+	*source = *target = *mode = NULL;
+	if (!pipe_prefix(spec) && (!colon || !pipe_prefix(colon + 1)))
+		return false;
+	*source = xstrndup(spec, colon ? (size_t)(colon - spec) : strlen(spec));
+	if (!colon)
+		return true;
+	end = windows_path_has_drive(colon + 1) ? strchr(colon + 3, ':') : strchr(colon + 1, ':');
+	*target = xstrndup(colon + 1, end ? (size_t)(end - colon - 1) : strlen(colon + 1));
+	*mode = end ? xstrdup(end + 1) : NULL;
+	return true;
+}
+
 char *windows_path(const char *path, struct err *e)
 {
 	bool drive = windows_path_has_drive(path);
@@ -92,11 +129,6 @@ char *windows_path(const char *path, struct err *e)
 	const char *rest = drive ? path + 2 : path;
 	char *out;
 
-	if (!strncasecmp(path, "\\\\.\\pipe\\", 9)) {
-		err_set(e, ERR_UNSUPPORTED, 0, "named pipes of Windows containers (%s) are not supported yet by Silo",
-			path);
-		return NULL;
-	}
 	if (letter == 'c' && drive && !rest[rest[0] != '\0']) {
 		err_set(e, ERR_INVALID, 0, "destination path (%s) cannot be 'c:' or 'c:\\'", path);
 		return NULL;
@@ -209,5 +241,6 @@ int windows_process(json_t *process, bool escaped, struct err *e)
 	json_object_set_new(process, "user", json_pack("{s:i, s:i}", "uid", 0, "gid", 0));
 	json_object_set_new(process, "capabilities", caps_object());
 	json_object_set_new(process, "noNewPrivileges", json_true());
+	json_object_set_new(process, "reportsExit", json_true());
 	return 0;
 }

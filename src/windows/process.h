@@ -43,6 +43,11 @@ char *windows_path_shown(const char *path);
  * with *e.
  */
 char *windows_bind(const char *text, struct err *e) must_check;
+#define WINDOWS_PIPE_NAME_MAX 80
+/* NAME of "\\.\pipe\NAME", written with either slash: borrowed from path. NULL when it is no pipe's, or can't be a file's. */
+const char *windows_pipe_name(const char *path);
+/* Whether -v SPEC is about a named pipe: its source, its destination, or both. Heap strings; NULL for what isn't there. */
+bool windows_pipe_split(const char *spec, char **source, char **target, char **mode);
 /* Whether it begins with a drive: "C:\" or "c:/". */
 bool windows_path_has_drive(const char *path);
 

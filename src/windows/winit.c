@@ -8,12 +8,14 @@
  *
  * The program's environment is silo-winit's own. With a terminal on stdin there is a console.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,7 @@
 #define EXIT_CANNOT_RUN 126
 #define END_SECONDS 5 /* for Wine's server to write the registry */
 #define KEY_CTRL_C 3
+#define REPORT_FD 3
 
 /* Events: wincon.h. SIGKILL needs none. */
 static const struct {
@@ -68,6 +71,7 @@ struct winit {
 	pid_t launcher;
 	int signals; /* signalfd */
 	int control; /* to the launcher */
+	int report;  /* where the exit code is told; -1 */
 	int input;   /* pipe to the console's input; -1 */
 	bool done, told;
 	unsigned code;
@@ -238,6 +242,20 @@ static void tell_user(struct winit *w)
 	}
 }
 
+/* What is bound there is a socket; what is no socket is left of another start. */
+static void tell_pipes(struct winit *w, const char *place, char what)
+{
+	DIR *dir = opendir(place);
+	struct stat st;
+
+	if (!dir)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (!fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISSOCK(st.st_mode))
+			tell(w, what, entry->d_name);
+	closedir(dir);
+}
+
 static void tell_program(struct winit *w, char **environment)
 {
 	tell_user(w);
@@ -246,6 +264,10 @@ static void tell_program(struct winit *w, char **environment)
 	tell(w, CONTROL_DIRECTORY, w->directory);
 	if (w->console)
 		tell_size(w);
+	if (w->first) {
+		tell_pipes(w, WINDOWS_PIPES "/client", CONTROL_PIPE_CLIENT);
+		tell_pipes(w, WINDOWS_PIPES "/server", CONTROL_PIPE_SERVER);
+	}
 	tell(w, CONTROL_RUN, w->command);
 }
 
@@ -382,6 +404,27 @@ static void end_container(void)
 	}
 }
 
+/* Whoever has started us wants to know all 32 bits, or hasn't given us this pipe. Programs don't get it. */
+static int take_report_fd(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (!fstat(REPORT_FD, &st) && S_ISFIFO(st.st_mode)) {
+		fd = fcntl(REPORT_FD, F_DUPFD_CLOEXEC, REPORT_FD + 1);
+		close(REPORT_FD);
+	}
+	return fd;
+}
+
+static void report_exit(const struct winit *w)
+{
+	uint32_t code = w->code;
+
+	if (w->report >= 0)
+		(void)!write(w->report, &code, sizeof(code));
+}
+
 /* Linux carries eight bits. What isn't zero must not become zero. */
 static int exit_code(const struct winit *w)
 {
@@ -410,7 +453,7 @@ static bool read_options(struct winit *w, int argc, char **argv)
 
 int main(int argc, char **argv, char **environment)
 {
-	struct winit w = { .directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1 };
+	struct winit w = { .directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1, .report = take_report_fd() };
 
 	if (!read_options(&w, argc, argv)) {
 		dprintf(2, "usage: silo-winit [--cwd DIR] [--user NAME] COMMANDLINE\n");
@@ -429,5 +472,6 @@ int main(int argc, char **argv, char **environment)
 		tcsetattr(0, TCSADRAIN, &w.cooked);
 	if (w.first)
 		end_container();
+	report_exit(&w);
 	return exit_code(&w);
 }

@@ -141,7 +141,7 @@ static void on_process_exited(struct sandbox *s, const json_t *body)
 	for (struct container *c = s->containers; c; c = c->next)
 		for (struct process *p = c->processes; p; p = p->next)
 			if (p->key == key) {
-				process_note_exit(p, code >= 0 && code <= 255 ? (int)code : 255);
+				process_note_exit(p, code >= INT32_MIN && code <= INT32_MAX ? (int)code : 255);
 				return;
 			}
 }

@@ -17,6 +17,7 @@ struct child {
 	const struct oci_spec *spec;
 	const struct oci_process *proc;
 	const struct process_io *io;
+	int report;           /* where the program says its exit code; -1 */
 	int sync, go, status; /* go, status: of runtime_wants; -1 */
 	bool staged;          /* born in a user namespace by a first process, which has done the host's part */
 	pid_t pid;            /* as the runtime sees it; known when there are hooks */

@@ -137,7 +137,7 @@ static int clone_init(void *arg, struct err *e)
 	const struct oci_namespace *pidns = oci_spec_namespace(c->b->spec, CLONE_NEWPID);
 	int ends[2];
 
-	if (sync_open(ends, e))
+	if (process_open_report(&c->init, &c->b->spec->process, e) || sync_open(ends, e))
 		return -1;
 	c->sync = ends[0];
 	cr->child_sync = ends[1];
@@ -146,6 +146,7 @@ static int clone_init(void *arg, struct err *e)
 	if (c->init.pid == 0)
 		init_child(c, cr->io, cr->child_sync);
 	close_fd(&cr->child_sync);
+	close_fd(&c->init.report_end);
 	return c->init.pid < 0 ? -1 : 0;
 }
 
@@ -157,6 +158,7 @@ static void kill_init(void *arg)
 	close_fd(&c->init.pidfd);
 	close_fd(&c->init.tty);
 	close_fd(&c->init.first);
+	close_fd(&c->init.report);
 	close_fd(&c->init.listener);
 	close_fd(&c->sync);
 }
@@ -221,7 +223,8 @@ struct container *process_container_new(struct sandbox *s, const struct bundle *
 	c->b = b;
 	c->runtime = w;
 	c->sync = -1;
-	c->init = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .first = -1 };
+	c->init = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .report = -1, .report_end = -1,
+				    .first = -1 };
 	return c;
 }
 
@@ -310,6 +313,7 @@ void process_container_delete(struct container *c)
 	while (c->execs)
 		process_exec_free(c->execs);
 	cgroup_remove(c->cg);
+	close_fd(&c->init.report);
 	close_fd(&c->init.pidfd);
 	close_fd(&c->init.tty);
 	close_fd(&c->init.listener);

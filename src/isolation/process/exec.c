@@ -80,6 +80,7 @@ static _Noreturn void exec_child(struct process *p, const struct oci_process *sp
 
 	umask(0);
 	child_init(&ch, p->c, spec, io, sync);
+	ch.report = p->report_end;
 	ch.staged = p->in_userns;
 	child_run(&ch, exec_steps, array_len(exec_steps));
 }
@@ -127,6 +128,7 @@ static int run(struct process *p, const struct oci_process *spec, struct process
 	if (p->pid == 0)
 		exec_child(p, spec, io, ends[1]);
 	close_fd(&ends[1]);
+	close_fd(&p->report_end);
 	if (p->pid < 0 || birth_wait_ready(p, ends[0], &tty, e))
 		return -1;
 	if (io->tty ? process_keep_tty(p, io, tty, e) : (close_fd(&tty), 0))
@@ -140,7 +142,7 @@ static int start(struct process *p, const struct oci_process *spec, struct proce
 	int ends[2];
 	int r;
 
-	if (sync_open(ends, e))
+	if (process_open_report(p, spec, e) || sync_open(ends, e))
 		return -1;
 	r = run(p, spec, io, ends, e);
 	close_fd(&ends[0]);
@@ -188,7 +190,8 @@ struct process *process_container_exec(struct container *c, const json_t *spec, 
 	struct oci_process proc = { 0 };
 	int failed;
 
-	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .first = -1 };
+	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .report = -1, .report_end = -1,
+				.first = -1 };
 	io->tty_fd = -1;
 	failed = check_state(c, e) || oci_process_parse(spec, &proc, e);
 	if (!failed) {
@@ -205,6 +208,8 @@ struct process *process_container_exec(struct container *c, const json_t *spec, 
 		close_fd(&p->pidfd);
 		close_fd(&p->tty);
 		close_fd(&p->listener);
+		close_fd(&p->report);
+		close_fd(&p->report_end);
 		free(p);
 		return NULL;
 	}
@@ -229,5 +234,6 @@ void process_exec_free(struct process *p)
 	close_fd(&p->pidfd);
 	close_fd(&p->tty);
 	close_fd(&p->listener);
+	close_fd(&p->report);
 	free(p);
 }

@@ -455,7 +455,8 @@ struct process *files_start(struct container *c, const json_t *request, struct p
 		return NULL;
 	}
 	p = xcalloc(1, sizeof(*p));
-	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .first = -1 };
+	*p = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .report = -1, .report_end = -1,
+				.first = -1 };
 	/* Not in the container's cgroup: a frozen container has files too, and its limits are not ours. */
 	p->pid = pidfd_clone(0, -1, &p->pidfd, e);
 	if (p->pid == 0)

@@ -39,6 +39,7 @@ void child_init(struct child *ch, const struct container *c, const struct oci_pr
 	ch->spec = c->b->spec;
 	ch->proc = proc;
 	ch->io = io;
+	ch->report = c->init.report_end;
 	ch->sync = sync;
 	ch->go = c->runtime ? c->runtime->go : -1;
 	ch->status = c->runtime ? c->runtime->status : -1;
@@ -94,7 +95,7 @@ static int use_stdio(void *arg, struct err *e)
 static int close_others(void *arg, struct err *e)
 {
 	struct child *ch = arg;
-	int *const kept[] = { &ch->sync, &ch->go, &ch->status, &ch->tty_master };
+	int *const kept[] = { &ch->report, &ch->sync, &ch->go, &ch->status, &ch->tty_master };
 	int next = FIRST_FD + (ch->c->runtime ? (int)ch->c->runtime->preserve_fds : 0);
 
 	/* out of the way first, so that none takes the place of another */
@@ -105,7 +106,7 @@ static int close_others(void *arg, struct err *e)
 	for (size_t i = 0; i < array_len(kept); i++) {
 		if (*kept[i] < 0)
 			continue;
-		if (dup3(*kept[i], next, O_CLOEXEC) < 0)
+		if (dup3(*kept[i], next, kept[i] == &ch->report ? 0 : O_CLOEXEC) < 0)
 			return err_set(e, ERR_SYSTEM, errno, "dup3");
 		*kept[i] = next++;
 	}

@@ -24,6 +24,8 @@ struct process {
 	int pidfd;
 	int tty;      /* own duplicate of the master, for resize; -1 */
 	int listener; /* of its seccomp filter; -1 */
+	int report;   /* it says its exit code here; -1 */
+	int report_end; /* the process's own end, until it has it; -1 */
 	int first;    /* pidfd of the process in front of a user namespace, until it is reaped; -1 */
 	struct loop_io *watch;
 	bool in_userns; /* of an exec: its parent has had to enter the user namespace already */
@@ -65,6 +67,9 @@ void process_unwatch(struct process *p);
 int container_watch_oom(struct container *c, struct err *e) must_check;
 /* Kill p and wait until it is gone; no event. For a process that nobody was told of yet. */
 void process_abort(struct process *p);
+
+/* A pipe for the exit code, where the process is to report it. */
+int process_open_report(struct process *p, const struct oci_process *proc, struct err *e) must_check;
 
 /* birth.c: wait until the child is ready, and do for it what it asks meanwhile. */
 int birth_wait_ready(struct process *p, int sync, int *tty, struct err *e) must_check;

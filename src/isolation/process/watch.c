@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -47,6 +48,30 @@ static void kill_rest(struct process *p)
 		log_warn("container %s: %s", p->c->b->id, e.msg);
 }
 
+int process_open_report(struct process *p, const struct oci_process *proc, struct err *e)
+{
+	int ends[2];
+
+	if (!proc->reports_exit || p->c->runtime)
+		return 0;
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return err_set(e, ERR_SYSTEM, errno, "pipe");
+	p->report = ends[0];
+	p->report_end = ends[1];
+	return 0;
+}
+
+/* What Linux has carried is a part of it, or 1 where that part would be 0. One that was killed has said nothing. */
+static void take_report(struct process *p)
+{
+	uint32_t code;
+
+	if (p->report < 0 || read(p->report, &code, sizeof(code)) != sizeof(code))
+		return;
+	if (p->exit_code == (int)(code & 0xff) || (p->exit_code == 1 && !(code & 0xff)))
+		p->exit_code = (int)code;
+}
+
 static void on_exit_of(void *arg, uint32_t events)
 {
 	struct process *p = arg;
@@ -61,6 +86,7 @@ static void on_exit_of(void *arg, uint32_t events)
 		p->exit_code = 255;
 	}
 	p->ended = true;
+	take_report(p);
 	loop_remove(&p->watch);
 	report_late_oom(p);
 	kill_rest(p);

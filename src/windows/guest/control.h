@@ -14,6 +14,8 @@
 #define CONTROL_SETENV 'V'   /* NAME=VALUE; before CONTROL_RUN */
 #define CONTROL_DIRECTORY 'D' /* working directory of the program; before CONTROL_RUN */
 #define CONTROL_SIZE 'R'     /* "COLUMNS ROWS": of the terminal; before CONTROL_RUN: there is one */
+#define CONTROL_PIPE_CLIENT 'P' /* NAME: programs of the container may use this pipe of the host; before CONTROL_RUN */
+#define CONTROL_PIPE_SERVER 'Q' /* NAME: a program of the container serves this pipe for the host; before CONTROL_RUN */
 #define CONTROL_RUN 'X'      /* the command line */
 #define CONTROL_EVENT 'C'    /* number of a console control event, for all that the program has started */
 #define CONTROL_KEY_C 'T'    /* Ctrl-C was typed */

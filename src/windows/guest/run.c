@@ -10,12 +10,8 @@
 #include <stdlib.h>
 
 #include "windows/guest/control.h"
-
-/* Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; results are -errno. */
-enum { SYS_READ = 0, SYS_WRITE = 1, SYS_FCNTL = 72 };
-enum { LINUX_EINTR = 4, LINUX_EAGAIN = 11, LINUX_ERESTARTSYS = 512 };
-#define LINUX_F_SETFD 2
-#define LINUX_FD_CLOEXEC 1
+#include "windows/guest/linux.h"
+#include "windows/guest/pipes.h"
 
 #define EXIT_BROKEN 125
 #define JOB_PROCESSES_MAX 1024
@@ -28,23 +24,13 @@ struct launcher {
 	HANDLE in, out;
 	HANDLE job;
 	PROCESS_INFORMATION program;
+	struct pipes *pipes; /* NULL = none */
 };
-
-static long long linux_call(long long number, long long a, long long b, long long c)
-{
-	long long result;
-
-	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-	return result;
-}
 
 static long long receive(struct launcher *l, char *packet)
 {
-	long long n;
+	long long n = linux_again(SYS_READ, l->control, (long long)packet, CONTROL_BYTES_MAX - 1);
 
-	do {
-		n = linux_call(SYS_READ, l->control, (long long)packet, CONTROL_BYTES_MAX - 1);
-	} while (n == -LINUX_EINTR || n == -LINUX_EAGAIN || n == -LINUX_ERESTARTSYS);
 	packet[n > 0 ? n : 0] = '\0';
 	return n;
 }
@@ -239,6 +225,15 @@ static void hide_wine(void)
 		SetEnvironmentVariableA(names[i], NULL);
 }
 
+/* One that can't be shared is told, and missed by the program that wants it. */
+static void share_pipe(struct launcher *l, const char *name, BOOL serve)
+{
+	if (!l->pipes)
+		l->pipes = pipes_new();
+	if (!l->pipes || !(serve ? pipes_serve(l->pipes, name) : pipes_use(l->pipes, name)))
+		fprintf(stderr, "silo: named pipe %s: error %lu\n", name, GetLastError());
+}
+
 /* Everything up to the command line. */
 static BOOL read_orders(struct launcher *l)
 {
@@ -328,4 +323,6 @@ int main(void)
 	if (l.console)
 		ClosePseudoConsole(l.console);
 	return (int)(code & 0xff);
+	if (l.pipes)
+		pipes_drain(l.pipes);
 }
