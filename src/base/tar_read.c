@@ -401,6 +401,9 @@ static int pax_record(struct tar_reader *r, const char *key, const char *value, 
 		return s->has_time = true, pax_time(value, n, s);
 	if (str_starts(key, "SCHILY.xattr."))
 		return pax_xattr(t, key + 13, strlen(key + 13), value, n);
+	/* What Windows' archivers say of a file: for whoever asks by that name. */
+	if (str_starts(key, "MSWINDOWS."))
+		return pax_xattr(t, key, strlen(key), value, n);
 	return str_starts(key, "GNU.sparse.") ? pax_sparse(r, key + 11, value, n) : 0;
 }
 

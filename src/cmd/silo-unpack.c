@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Unpacks one archive into the one directory that it is given: see image/unpack.h. */
 #include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -8,7 +9,9 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "image/unpack.h"
+#include "windows/layer.h"
 
 static int send_record(enum unpack_record_type type, const void *payload, size_t n)
 {
@@ -50,6 +53,25 @@ static int pass_stream(uint64_t max_bytes)
 	return n ? 1 : 0;
 }
 
+static int unpack(enum unpack_mode mode, const struct unpack_limits *limits, struct unpack_result *result,
+		  struct err *e)
+{
+	if (unpack_jail(mode, e))
+		return -1;
+	return unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, limits, result, e);
+}
+
+static int convert(const struct unpack_limits *limits, struct unpack_result *result, struct err *e)
+{
+	autoclose int below = windows_layer_below(e);
+
+	/* Names are compared without regard to case: of all characters, not of ASCII only. */
+	setlocale(LC_CTYPE, "C.UTF-8");
+	if (below < 0 || unpack_jail(UNPACK_WINDOWS, e))
+		return -1;
+	return windows_layer_convert(STDIN_FILENO, UNPACK_TARGET_FD, below, STDOUT_FILENO, limits, result, e);
+}
+
 int main(int argc, char **argv)
 {
 	struct unpack_limits limits;
@@ -59,15 +81,14 @@ int main(int argc, char **argv)
 
 	log_init("silo-unpack", LOG_LEVEL_WARN);
 	if (argc != 4 || parse_args(argv, &mode, &limits)) {
-		log_error("usage: silo-unpack layer|hashed|archive|context|stream MAX_ENTRIES MAX_BYTES");
+		log_error("usage: silo-unpack layer|hashed|archive|context|windows|stream MAX_ENTRIES MAX_BYTES");
 		return 2;
 	}
 	if (syscall(SYS_close_range, UNPACK_TARGET_FD + 1, ~0U, 0) && errno != ENOSYS)
 		return 2;
 	if (mode == UNPACK_STREAM)
 		return unpack_jail(mode, &e) || pass_stream(limits.bytes);
-	if (unpack_jail(mode, &e) ||
-	    unpack_run(STDIN_FILENO, UNPACK_TARGET_FD, STDOUT_FILENO, mode, &limits, &result, &e)) {
+	if (mode == UNPACK_WINDOWS ? convert(&limits, &result, &e) : unpack(mode, &limits, &result, &e)) {
 		send_record(UNPACK_ERROR, &e, sizeof(e));
 		return 1;
 	}

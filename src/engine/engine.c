@@ -22,6 +22,7 @@
 #include "engine/restart.h"
 #include "engine/state.h"
 #include "registry/registry.h"
+#include "engine/windows.h"
 #include "volume/volume.h"
 
 /* An image is in use by every container made from it, running or not. */
@@ -88,7 +89,8 @@ static int open_registry(struct engine *g, struct err *e)
 {
 	autofree char *helper = xasprintf("%s/silo-registry", g->lib_dir);
 	const struct registry_options o = {
-		.helper_path = helper, .config = g->config, .images = g->images, .event = image_event, .event_arg = g
+		.helper_path = helper, .config = g->config, .images = g->images, .event = image_event, .event_arg = g,
+		.windows_host = json_str(g->config, "windows-host-version", NULL)
 	};
 
 	g->registry = registry_open(&o, e);
@@ -116,7 +118,9 @@ static int open_state(struct engine *g, struct err *e)
 					      .event = image_event,
 					      .event_arg = g,
 					      .users = image_users,
-					      .users_arg = g };
+					      .users_arg = g,
+					      .windows_base = windows_base_for,
+					      .windows_arg = g };
 
 	g->db = db_open(path, e);
 	if (!g->db || record_schema(g->db, e) < 0)

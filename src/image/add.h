@@ -35,6 +35,16 @@ int image_add_dir(const struct image_add *a);
  * ERR_INVALID: no image config, too many layers, or an operating system that can't be.
  */
 int image_add_config(struct image_add *a, char *text, size_t n, struct err *e) must_check;
+struct source_image;
+/**
+ * image_add_source - after the config: what the manifest says of the layers.
+ *
+ * An image in Microsoft's layer format is converted on the way: its id becomes another one, and the layers of its base
+ * are not wanted. ERR_INVALID, ERR_NOT_FOUND: why it can't be.
+ */
+int image_add_source(struct image_add *a, const struct source_image *src, struct err *e) must_check;
+/* Lines for the user that are new since the last call: new array. */
+json_t *image_add_notes(struct image_add *a);
 const char *image_add_id(const struct image_add *a);
 size_t image_add_layer_count(const struct image_add *a);
 const char *image_add_diff_id(const struct image_add *a, size_t i);

@@ -14,7 +14,7 @@
 #include "image/store.h"
 
 /* chain(n) = sha256(chain(n-1) " " diff_id(n)). Source: OCI image-spec, config.md, "Layer ChainID". */
-static void chain_next(const char *parent, const char *diff_id, char out[static DIGEST_MAX])
+void layer_chain(const char *parent, const char *diff_id, char out[static DIGEST_MAX])
 {
 	autofree char *text = parent ? xasprintf("%s %s", parent, diff_id) : NULL;
 
@@ -41,7 +41,7 @@ static int set_layers(struct image_new *n, const json_t *diff_ids, struct err *e
 		if (!digest_check(json_string_value(v)))
 			return err_set(e, ERR_INVALID, 0, "image config: invalid diff id");
 		memcpy(l->diff_id, json_string_value(v), 7 + DIGEST_HEX + 1);
-		chain_next(i ? l[-1].chain : NULL, l->diff_id, l->chain);
+		layer_chain(i ? l[-1].chain : NULL, l->diff_id, l->chain);
 	}
 	return 0;
 }

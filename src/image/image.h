@@ -32,7 +32,17 @@ struct image_store_options {
 	 * reference. Called without a lock of the store held. */
 	json_t *(*users)(void *arg, const char *image_id);
 	void *users_arg;
+	/* What takes the place of Microsoft's base below a Windows image: {"diff_ids", "archives": [path], "history",
+	 * "comment"}, lowest first. hint: addresses that the lower layers came from. NULL with *e: why the image can't be
+	 * used. Without it no Windows image comes in that isn't Silo's own. */
+	json_t *(*windows_base)(void *arg, const json_t *config, const char *hint, struct err *e);
+	void *windows_arg;
 };
+
+/* In os.features of a config: the layers are over Silo's Windows base. */
+#define WINDOWS_FORM_FEATURE "silo.wine"
+/* Member of a config: id of the image in Microsoft's format that it was made from. */
+#define WINDOWS_FORM_SOURCE "silo.source"
 
 /* Opens or creates; removes what an interrupted operation left behind. */
 struct image_store *image_store_open(const struct image_store_options *o, struct db *db, struct err *e) must_check;

@@ -20,6 +20,7 @@
 #include "image/compression.h"
 #include "image/store.h"
 
+#define NOTES_MAX 64
 #define FEED_BYTES (256 * KIB)
 #define RESERVE_BYTES (256 * MIB) /* never fill the disk to the brim */
 
@@ -30,6 +31,7 @@ struct helper {
 	struct unpack_limits limits;
 	char **paths;
 	size_t n_paths, cap_paths;
+	json_t *notes; /* borrowed, or NULL */
 	unpack_file_fn *on_file; /* told of complete files; or NULL */
 	void *arg;
 	struct unpack_result result;
@@ -102,6 +104,17 @@ static int record_opaque(struct helper *h, const char *path, struct err *e)
 	return 0;
 }
 
+/* A line for the user. Only so many, and only what can be shown. */
+static void record_note(struct helper *h, char *text)
+{
+	if (json_array_size(h->notes) >= NOTES_MAX)
+		return;
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+	json_array_append_new(h->notes, json_sprintf("%.300s", text));
+}
+
 static int record_file(struct helper *h, const char *payload, size_t n, struct err *e)
 {
 	struct unpack_file f;
@@ -130,6 +143,8 @@ static int record_next(struct helper *h, struct err *e)
 	payload[head.length] = '\0';
 	if (head.type == UNPACK_OPAQUE)
 		return record_opaque(h, payload, e);
+	if (head.type == UNPACK_NOTE)
+		return record_note(h, payload), 0;
 	if (head.type == UNPACK_FILE)
 		return record_file(h, payload, head.length, e);
 	if (head.type == UNPACK_RESULT && head.length == sizeof(h->result)) {
@@ -387,6 +402,21 @@ int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const
 	rc = unpack_and_hash(w->store, fd, dir, growth, expected, l, &h, e);
 	helper_end(&h);
 	return rc || compression_of_file(fd) < COMPRESSION_BZIP2 ? rc : keep_plain(w, fd, &h, l, e);
+}
+
+int layer_convert(struct image_store *s, int blob, int dir, json_t *notes, char diff_id[static DIGEST_MAX],
+		  struct err *e)
+{
+	struct helper h = { .records = -1, .notes = notes };
+	int rc;
+
+	/* The helper reads from the descriptor's offset. */
+	if (lseek(blob, 0, SEEK_SET))
+		return err_set(e, ERR_SYSTEM, errno, "blob of a layer");
+	rc = helper_start(s, UNPACK_WINDOWS, blob, dir, &h, e) || helper_read(&h, e) ? -1 : 0;
+	helper_end(&h);
+	memcpy(diff_id, h.result.diff_id, DIGEST_MAX);
+	return rc;
 }
 
 bool layer_known(struct image_store *s, const char *chain)

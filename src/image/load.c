@@ -15,6 +15,7 @@
 #include "image/beneath.h"
 #include "image/make.h"
 #include "image/reference.h"
+#include "image/windows_form.h"
 
 #define COMMIT_TRIES 3
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
@@ -112,32 +113,43 @@ static void tell_renamed(struct load *l, const struct image_new *n, const json_t
 	}
 }
 
+/* Layers that the store has may be removed before they are taken: once more, then. */
+static int load_and_commit(struct load *l, struct source_image *src, struct image_new *n, struct err *e)
+{
+	bool windows = windows_form_is(n->config);
+	int rc = -1;
+
+	for (int i = 0; rc && i < COMMIT_TRIES; i++) {
+		autoimage made = { 0 };
+		struct image_new *new = windows ? &made : n;
+
+		*e = (struct err){ 0 };
+		rc = windows ? load_windows(l, src, n, &made, e) : load_layers(l, src, n, e);
+		if (!rc && !i)
+			tell_renamed(l, new, src->names);
+		rc = rc || image_commit(&l->work, new, src->names, e);
+		if (rc && e->kind != ERR_CONFLICT)
+			return -1;
+		if (!rc)
+			announce(l, new, src->names);
+	}
+	return rc;
+}
+
 /* manifest, media_type: exact bytes and type, or NULL: the archive's form has none. */
-static int load_image(struct load *l, const struct source_image *src, const char *manifest, const char *media_type,
+static int load_image(struct load *l, struct source_image *src, const char *manifest, const char *media_type,
 		      struct err *e)
 {
 	autoimage n = { .manifest = manifest, .manifest_type = media_type };
 	size_t bytes = 0;
 	char *text = load_text(l, &src->config, &bytes, e);
-	int rc = -1;
 
 	if (!text || image_new_config(&n, text, bytes, e))
 		return -1;
 	if (n.n_layers != src->n_layers)
 		return err_set(e, ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu",
 			       src->n_layers, n.n_layers);
-	for (int i = 0; rc && i < COMMIT_TRIES; i++) {
-		*e = (struct err){ 0 };
-		rc = load_layers(l, src, &n, e);
-		if (!rc && !i)
-			tell_renamed(l, &n, src->names);
-		rc = rc || image_commit(&l->work, &n, src->names, e);
-		if (rc && e->kind != ERR_CONFLICT)
-			return -1;
-	}
-	if (!rc)
-		announce(l, &n, src->names);
-	return rc;
+	return load_and_commit(l, src, &n, e);
 }
 
 static int load_docker(struct load *l, const json_t *manifest, struct err *e)

@@ -19,6 +19,10 @@ struct load {
 	bool cancelled;
 };
 
+/* An image in Microsoft's layer format, as its config n describes it. What was made of it is in made. */
+int load_windows(struct load *l, struct source_image *src, const struct image_new *n, struct image_new *made,
+		 struct err *e) must_check;
+
 /* Open a file of the archive; links of the archive are followed inside it. ERR_INVALID when missing or of wrong size. */
 int load_open_part(struct load *l, const struct part *p, struct err *e) must_check;
 /* Parse a small JSON file of the archive, verified against what is known of it. New reference. */

@@ -13,7 +13,8 @@
 void part_fini(struct part *p)
 {
 	free(p->path);
-	p->path = NULL;
+	free(p->urls);
+	p->path = p->urls = NULL;
 }
 
 void source_image_fini(struct source_image *i)
@@ -23,6 +24,8 @@ void source_image_fini(struct source_image *i)
 		part_fini(&i->layers[n]);
 	free(i->layers);
 	json_decref(i->names);
+	json_decref(i->sources);
+	free(i->base_name);
 	memset(i, 0, sizeof(*i));
 }
 
@@ -49,6 +52,10 @@ static int docker_part(const char *path, struct part *out, struct err *e)
 	if (!path || !*path)
 		return err_set(e, ERR_INVALID, 0, "manifest.json: empty path");
 	out->path = xstrdup(path);
+	/* Docker on Windows joins paths its own way; the archive's entries have slashes. */
+	for (char *at = out->path; *at; at++)
+		if (*at == '\\')
+			*at = '/';
 	out->bytes = -1;
 	if (strlen(hex) == DIGEST_HEX && str_is_hex(hex, DIGEST_HEX))
 		snprintf(out->digest, sizeof(out->digest), "sha256:%s", hex);
@@ -72,6 +79,27 @@ static int docker_layer(const json_t *v, struct part *out, struct err *e)
 	return docker_part(json_string_value(v), out, e);
 }
 
+bool manifest_is_foreign(const json_t *descriptor)
+{
+	const char *type = json_str(descriptor, "mediaType", "");
+
+	return strstr(type, ".foreign.") || strstr(type, "nondistributable") ||
+	       json_array_size(json_object_get(descriptor, "urls"));
+}
+
+char *manifest_urls(const json_t *descriptor)
+{
+	const json_t *list = json_object_get(descriptor, "urls"), *v;
+	autostr out;
+	size_t i;
+
+	str_init(&out, 16 * KIB);
+	json_array_foreach(list, i, v)
+		if (json_is_string(v))
+			str_printf(&out, "%s ", json_string_value(v));
+	return out.len ? str_take(&out) : NULL;
+}
+
 int manifest_docker(const json_t *element, struct source_image *out, struct err *e)
 {
 	const char *config;
@@ -92,6 +120,7 @@ int manifest_docker(const json_t *element, struct source_image *out, struct err 
 			return err_prefix(e, "invalid tag \"%.255s\"", json_string_value(tag));
 		json_array_append_new(out->names, json_string(name));
 	}
+	out->sources = json_incref(json_object_get(element, "LayerSources"));
 	return docker_part(config, &out->config, e) || add_layers(layers, out, docker_layer, e) ? -1 : 0;
 }
 
@@ -133,24 +162,26 @@ bool manifest_is_index(const json_t *object)
 }
 
 /* A descriptor without a platform fits any. */
-static bool fits(const json_t *descriptor, const char *architecture)
+static bool fits(const json_t *descriptor, const char *os, const char *architecture)
 {
 	json_t *platform = json_member(descriptor, "platform");
 
 	if (!json_is_object(platform))
 		return json_is_object(descriptor);
-	return !strcmp(json_str(platform, "os", ""), "linux") &&
+	return !strcmp(json_str(platform, "os", ""), os) &&
 	       !strcmp(json_str(platform, "architecture", ""), architecture);
 }
 
 const json_t *manifest_pick(const json_t *index, const char *architecture)
 {
+	static const char *const systems[] = { "linux", "windows" };
 	json_t *list = json_object_get(index, "manifests"), *v;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-		if (fits(v, architecture))
-			return v;
+	for (size_t os = 0; os < array_len(systems); os++)
+		json_array_foreach(list, i, v)
+			if (fits(v, systems[os], architecture))
+				return v;
 	return NULL;
 }
 
@@ -172,13 +203,17 @@ static int oci_layer(const json_t *v, struct part *out, struct err *e)
 
 	if (*type && !strstr(type, ".tar"))
 		return err_set(e, ERR_INVALID, 0, "unsupported media type of a layer: %.100s", type);
-	return manifest_descriptor(v, out, e);
+	if (manifest_descriptor(v, out, e))
+		return -1;
+	out->foreign = manifest_is_foreign(v);
+	out->urls = manifest_urls(v);
+	return 0;
 }
 
 int manifest_oci(const json_t *manifest, struct source_image *out, struct err *e)
 {
 	json_t *config, *layers;
-	const char *type;
+	const char *type, *name;
 
 	memset(out, 0, sizeof(*out));
 	out->names = json_array();
@@ -186,6 +221,8 @@ int manifest_oci(const json_t *manifest, struct source_image *out, struct err *e
 		return err_set(e, ERR_INVALID, 0, "manifest: not an object");
 	if (json_get_object(manifest, "config", &config, e) || json_get_array(manifest, "layers", &layers, e))
 		return err_prefix(e, "manifest");
+	name = json_str(json_object_get(manifest, "annotations"), "org.opencontainers.image.base.name", "");
+	out->base_name = *name ? xstrdup(name) : NULL;
 	type = media_type(config);
 	if (strcmp(type, "application/vnd.oci.image.config.v1+json") != 0 &&
 	    strcmp(type, "application/vnd.docker.container.image.v1+json") != 0)

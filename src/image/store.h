@@ -103,6 +103,16 @@ typedef void unpack_file_fn(void *arg, const struct unpack_file *f, const char *
 int archive_unpack(struct image_store *s, int fd, int dir, unpack_file_fn *on_file, void *arg,
 		   struct err *e) must_check;
 
+/**
+ * layer_convert - run silo-unpack's mode "windows" for one blob (regular file, offset 0) in the prepared directory dir.
+ *
+ * @notes    array that receives lines for the user
+ * @diff_id  receives the digest of what the blob is uncompressed
+ */
+int layer_convert(struct image_store *s, int blob, int dir, json_t *notes, char diff_id[static DIGEST_MAX],
+		  struct err *e) must_check;
+/* Chain id of a layer over another one; parent NULL: it is the lowest. */
+void layer_chain(const char *parent, const char *diff_id, char out[static DIGEST_MAX]);
 /* Whether the store has the layer. */
 bool layer_known(struct image_store *s, const char *chain);
 

@@ -43,6 +43,14 @@ static ssize_t next_piece(void *arg, const void **data, struct err *e)
 	return unpack_stream_next(((struct unpacker *)arg)->stream, data, e);
 }
 
+void unpack_note(int records, const char *text)
+{
+	struct unpack_record head = { .type = UNPACK_NOTE, .length = (uint32_t)strlen(text) };
+
+	if (records >= 0 && !io_write_all(records, &head, sizeof(head)))
+		(void)!io_write_all(records, text, head.length);
+}
+
 /* Tell the parent process that this directory hides the layers below. */
 static int report_opaque(void *arg, const char *path, struct err *e)
 {

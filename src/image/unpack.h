@@ -5,6 +5,9 @@
  *	fd 0  the archive: tar, plain or compressed with gzip, zstd, bzip2 or xz
  *	fd 1  receives records (struct unpack_record and its payload) and ends with an 'r' or an 'e'
  *	fd 3  the empty target directory
+ * Mode "windows" turns a layer of a Windows image into one over Silo's base: the target directory has symbolic links "0"
+ * (topmost), "1", ... to what lies below the layer, and the empty directories UNPACK_EMPTY and UNPACK_MERGED; it
+ * receives the tar UNPACK_CONVERTED.
  */
 #ifndef SILO_IMAGE_UNPACK_H
 #define SILO_IMAGE_UNPACK_H
@@ -18,6 +21,9 @@
 
 #define UNPACK_TARGET_FD 3
 #define UNPACK_PATH_MAX 4096
+#define UNPACK_EMPTY "empty"
+#define UNPACK_MERGED "merged"
+#define UNPACK_CONVERTED "layer.tar"
 
 /* What a layer may hold at most: an image beyond it isn't an image. */
 #define UNPACK_LAYER_ENTRIES 1000000ull
@@ -29,6 +35,7 @@ enum unpack_mode {
 	UNPACK_HASHED,  /* the same of a plain tar whose digest is known: diff_id isn't found out */
 	UNPACK_ARCHIVE, /* what docker save writes: regular files, directories, links; owned by root, private */
 	UNPACK_CONTEXT, /* of docker build: modes, times and xattrs are kept; all owned by root */
+	UNPACK_WINDOWS, /* nothing is unpacked: a tar becomes another one; the result's digest is that of what was read */
 	UNPACK_STREAM,  /* nothing is unpacked: fd 1 receives what fd 0 gives, decompressed, MAX_BYTES at most (0: any);
 			 * exit code 0 when that is all */
 };
@@ -36,7 +43,7 @@ enum unpack_mode {
 /* Argument MODE. */
 static const char *const unpack_mode_names[] = {
 	[UNPACK_LAYER] = "layer",     [UNPACK_HASHED] = "hashed", [UNPACK_ARCHIVE] = "archive",
-	[UNPACK_CONTEXT] = "context", [UNPACK_STREAM] = "stream",
+	[UNPACK_CONTEXT] = "context", [UNPACK_STREAM] = "stream", [UNPACK_WINDOWS] = "windows",
 };
 
 struct unpack_limits {
@@ -46,6 +53,7 @@ struct unpack_limits {
 
 enum unpack_record_type {
 	UNPACK_OPAQUE = 'o', /* path of a directory that hides the layers below: setting the xattr needs the parent */
+	UNPACK_NOTE = 'n',   /* a line for the user: what couldn't be kept */
 	UNPACK_FILE = 'f',   /* struct unpack_file and the path: a file of the archive is complete */
 	UNPACK_RESULT = 'r', /* struct unpack_result */
 	UNPACK_ERROR = 'e',  /* struct err */
@@ -86,6 +94,9 @@ int unpack_jail(enum unpack_mode mode, struct err *e) must_check;
  */
 int unpack_run(int in, int root, int records, enum unpack_mode mode, const struct unpack_limits *limits,
 	       struct unpack_result *out, struct err *e) must_check;
+
+/* Send a line of text as UNPACK_NOTE; records may be -1. Without an answer it can do without. */
+void unpack_note(int records, const char *text);
 
 /* --- stream: decompressed and hashed on the way ---------------------------------------------------------------- */
 struct unpack_stream;

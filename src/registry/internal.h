@@ -102,6 +102,8 @@ int64_t fetch_wait(struct fetch *f, int64_t have, const atomic_bool *cancelled, 
 /* --- select.c: which manifest, and what is in it. Pure ------------------------------------------------------------------- */
 struct platform {
 	char os[32], architecture[32], variant[16]; /* "" = not given */
+	bool any;                 /* nobody has asked for one: Windows will do, where there is no linux */
+	const char *windows_host; /* what Windows images must fit, or NULL; borrowed */
 };
 /* text NULL or "": linux on this machine. ERR_INVALID. */
 int platform_parse(const char *text, struct platform *out, struct err *e) must_check;

@@ -133,6 +133,19 @@ static void settle_type(struct pull *p)
 		snprintf(p->media_type, sizeof(p->media_type), "application/vnd.oci.image.manifest.v1+json");
 }
 
+/* What became of an image in another format. */
+static int tell_notes(struct pull *p, struct err *e)
+{
+	autojson *notes = image_add_notes(p->add);
+	json_t *note;
+	size_t i;
+
+	json_array_foreach(notes, i, note)
+		if (client_status(p->client, NULL, json_string_value(note), 0, 0, e))
+			return -1;
+	return 0;
+}
+
 static int get_config(struct pull *p, struct err *e)
 {
 	const struct part *c = &p->source.config;
@@ -166,7 +179,9 @@ static int get_config(struct pull *p, struct err *e)
 			"specified platform (%s)",
 			p->shown, json_str(config, "os", "linux"), json_str(config, "architecture", ""), wanted);
 	}
-	return image_add_config(p->add, take_ptr(&text), n, e);
+	if (image_add_config(p->add, take_ptr(&text), n, e) || image_add_source(p->add, &p->source, e))
+		return -1;
+	return tell_notes(p, e);
 }
 
 /* --- one image ------------------------------------------------------------------------------------------------ */
@@ -230,6 +245,7 @@ static int finish(struct pull *p, struct err *e)
 	autofree char *status =
 		xasprintf("Status: %s %s", known ? "Image is up to date for" : "Downloaded newer image for", p->shown);
 
+	(void)tell_notes(p, NULL);
 	/* It is there now: that the client left changes nothing. */
 	(void)client_status(p->client, NULL, digest, 0, 0, NULL);
 	(void)client_status(p->client, NULL, status, 0, 0, NULL);
@@ -261,6 +277,7 @@ static int pull_one(struct registry *r, struct session *s, const struct referenc
 
 	p.shown = reference_text(ref, true);
 	if (!platform_parse(platform, &p.platform, e)) {
+		p.platform.windows_host = r->o.windows_host;
 		p.add = image_add_new(r->o.images, "pull", e);
 		rc = p.add ? pull_image(&p, e) : -1;
 	}

@@ -18,6 +18,7 @@ struct registry_options {
 	const char *helper_path; /* program silo-registry */
 	const json_t *config;    /* daemon.json, or NULL: registry-mirrors, insecure-registries, max-concurrent-... */
 	struct image_store *images;
+	const char *windows_host; /* the version of Windows that images must fit, or NULL: any; borrowed */
 	image_event_fn *event; /* "pull", "push" */
 	void *event_arg;
 };
@@ -41,7 +42,7 @@ struct registry_client {
  * registry_pull - bring an image.
  *
  * @ref       as the user wrote it: without a tag or digest it is "latest", or with all_tags every tag
- * @platform  "os[/architecture[/variant]]", or NULL: linux on this machine
+ * @platform  "os[/architecture[/variant]]", or NULL: linux on this machine, and Windows where it isn't for linux
  * Nothing of an image is kept unless all of it came. ERR_NOT_FOUND, ERR_FORBIDDEN, ... with Docker's texts.
  */
 int registry_pull(struct registry *r, const char *ref, const char *platform, bool all_tags,

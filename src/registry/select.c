@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "image/make.h"
 #include "registry/internal.h"
+#include "windows/version.h"
 
 /* --- platforms ------------------------------------------------------------------------------------------------- */
 static const char *normal_architecture(const char *name)
@@ -34,7 +35,8 @@ int platform_parse(const char *text, struct platform *out, struct err *e)
 	memset(out, 0, sizeof(*out));
 	snprintf(out->os, sizeof(out->os), "linux");
 	snprintf(out->architecture, sizeof(out->architecture), "%s", architecture_name());
-	if (!text || !*text)
+	out->any = !text || !*text;
+	if (out->any)
 		return 0;
 	snprintf(buf, sizeof(buf), "%s", text);
 	for (char *p = strtok_r(buf, "/", &save); p; p = strtok_r(NULL, "/", &save), n++)
@@ -71,7 +73,42 @@ static bool matches(const json_t *o, const struct platform *p)
 bool platform_is(const json_t *config, const struct platform *p)
 {
 	/* Old images don't say what they are. */
-	return !*json_str(config, "architecture", "") || matches(config, p);
+	return !*json_str(config, "architecture", "") || matches(config, p) ||
+	       (p->any && !strcmp(json_str(config, "os", ""), "windows"));
+}
+
+/* The better of two versions for this host: none that is newer, then the host's own, then the first. */
+static const json_t *better_windows(const json_t *a, const json_t *b, const char *host)
+{
+	const char *version = json_str(json_object_get(b, "platform"), "os.version", "");
+	unsigned build = 0, revision, wanted = 0, best = 0;
+
+	if (windows_version_parse(version, &build, &revision) || !windows_version_by_build(build) ||
+	    (host && windows_version_fits(host, version, true, NULL)))
+		return a;
+	if (!a || !host || windows_version_parse(host, &wanted, &revision))
+		return a ? a : b;
+	(void)windows_version_parse(json_str(json_object_get(a, "platform"), "os.version", ""), &best, &revision);
+	return best != wanted && build == wanted ? b : a;
+}
+
+static const json_t *pick_windows(const json_t *list, const struct platform *p)
+{
+	struct platform windows = *p;
+	const json_t *d, *best = NULL, *any = NULL;
+	size_t i;
+
+	snprintf(windows.os, sizeof(windows.os), "windows");
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		const json_t *platform = json_object_get(d, "platform");
+
+		if (!json_is_object(platform) || !matches(platform, &windows))
+			continue;
+		any = any ? any : d;
+		best = better_windows(best, d, p->windows_host);
+	}
+	/* None that fits: the first one, for whose config there is a text that says why. */
+	return best ? best : any;
 }
 
 const json_t *platform_pick(const json_t *index, const struct platform *p, struct err *e)
@@ -80,6 +117,8 @@ const json_t *platform_pick(const json_t *index, const struct platform *p, struc
 	char text[96];
 	size_t i;
 
+	if (!strcmp(p->os, "windows") && pick_windows(list, p))
+		return pick_windows(list, p);
 	json_array_foreach(list, i, d) {
 		const json_t *platform = json_object_get(d, "platform");
 
@@ -88,6 +127,8 @@ const json_t *platform_pick(const json_t *index, const struct platform *p, struc
 		if (json_is_object(d) && !platform && !any)
 			any = d;
 	}
+	if (!any && p->any)
+		any = pick_windows(list, p);
 	if (any)
 		return any;
 	platform_format(p, text);

@@ -34,30 +34,60 @@ static void make_recipe(const struct windows_name *name, struct recipe *out)
 		snprintf(out->layers[out->n++], sizeof(out->layers[1]), "%s-%u", size, name->version->build);
 }
 
-static char *config_text(const struct windows_name *name, const struct recipe *r, const json_t *stamp, struct err *e)
+/* What an image of these layers says of them. */
+static int describe_layers(const struct recipe *r, const json_t *stamp, json_t *ids, json_t *history, struct err *e)
 {
-	json_t *ids = json_array(), *history = json_array();
-	autojson *doc = json_pack("{s:s, s:s, s:o, s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}", "architecture",
-				  "amd64", "os", "windows", "os.version",
-				  json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION), "created",
-				  CREATED, "author", "Silo", "config", "Cmd", "c:\\windows\\system32\\cmd.exe", "User",
-				  name->nano ? "ContainerUser" : "ContainerAdministrator", "WorkingDir", "", "history",
-				  history, "rootfs", "type", "layers", "diff_ids", ids);
-
 	for (size_t i = 0; i < r->n; i++) {
 		const char *diff_id = json_str(json_object_get(stamp, "layers"), r->layers[i], NULL);
 
-		if (!diff_id) {
-			err_set(e, ERR_NOT_FOUND, 0, "the Windows base has no %s", r->layers[i]);
-			return NULL;
-		}
+		if (!diff_id)
+			return err_set(e, ERR_NOT_FOUND, 0, "the Windows base has no %s", r->layers[i]);
 		json_array_append_new(ids, json_string(diff_id));
 		json_array_append_new(history,
 				      json_pack("{s:s, s:s, s:s}", "created", CREATED, "created_by",
 						i ? "silo: version of Windows" : "silo: Wine of the distribution",
 						"comment", WINDOWS_COMMENT));
 	}
-	return json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+	return 0;
+}
+
+static char *config_text(const struct windows_name *name, const struct recipe *r, const json_t *stamp, struct err *e)
+{
+	json_t *ids = json_array(), *history = json_array();
+	autojson *doc = json_pack("{s:s, s:s, s:o, s:[s], s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}",
+				  "architecture", "amd64", "os", "windows", "os.version",
+				  json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION), "os.features",
+				  WINDOWS_FORM_FEATURE, "created", CREATED, "author", "Silo", "config", "Cmd",
+				  "c:\\windows\\system32\\cmd.exe", "User",
+				  name->nano ? "ContainerUser" : "ContainerAdministrator", "WorkingDir", "", "history",
+				  history, "rootfs", "type", "layers", "diff_ids", ids);
+
+	return describe_layers(r, stamp, ids, history, e) ? NULL : json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static json_t *read_stamp(const char *base_dir, const char *lib_dir, struct err *e)
+{
+	autofree char *path = xasprintf("%s/" WINDOWS_BASE_STAMP, base_dir);
+
+	if (windows_base_ready(base_dir, lib_dir))
+		return json_parse_file(AT_FDCWD, path, MIB, e);
+	err_set(e, ERR_NOT_FOUND, 0, "the Windows base hasn't been made: silo windows-base build");
+	return NULL;
+}
+
+json_t *windows_image_base(const char *base_dir, const char *lib_dir, const struct windows_name *name, struct err *e)
+{
+	autojson *stamp = read_stamp(base_dir, lib_dir, e);
+	autojson *ids = json_array(), *history = json_array(), *archives = json_array();
+	struct recipe r;
+
+	make_recipe(name, &r);
+	if (!stamp || describe_layers(&r, stamp, ids, history, e))
+		return NULL;
+	for (size_t i = 0; i < r.n; i++)
+		json_array_append_new(archives, json_sprintf("%s/%s.tar.gz", base_dir, r.layers[i]));
+	return json_pack("{s:O, s:O, s:O, s:o}", "diff_ids", ids, "archives", archives, "history", history, "comment",
+			 json_sprintf(WINDOWS_COMMENT " (version 10.0.%u.%d)", name->version->build, WINDOWS_REVISION));
 }
 
 /* The store links blobs: they have to be files of its own file system. */
@@ -94,16 +124,13 @@ static int add_layers(struct image_add *a, const char *base_dir, const struct re
 int windows_image_add(struct image_store *s, const char *base_dir, const char *lib_dir, const struct windows_name *name,
 		      char id[static IMAGE_ID_MAX], struct err *e)
 {
-	autofree char *stamp_path = xasprintf("%s/" WINDOWS_BASE_STAMP, base_dir);
 	autojson *names = json_pack("[s]", name->reference);
 	struct recipe recipe;
 	struct image_add *a;
 	size_t n;
 	int rc = -1;
 
-	if (!windows_base_ready(base_dir, lib_dir))
-		return err_set(e, ERR_NOT_FOUND, 0, "the Windows base hasn't been made: silo windows-base build");
-	autojson *stamp = json_parse_file(AT_FDCWD, stamp_path, MIB, e);
+	autojson *stamp = read_stamp(base_dir, lib_dir, e);
 
 	make_recipe(name, &recipe);
 	autofree char *text = stamp ? config_text(name, &recipe, stamp, e) : NULL;

@@ -17,4 +17,12 @@
 int windows_image_add(struct image_store *s, const char *base_dir, const char *lib_dir, const struct windows_name *name,
 		      char id[static IMAGE_ID_MAX], struct err *e) must_check;
 
+/**
+ * windows_image_base - the same base for an image that lies over it, as image_store_options.windows_base gives it.
+ *
+ * ERR_NOT_FOUND as above.
+ */
+json_t *windows_image_base(const char *base_dir, const char *lib_dir, const struct windows_name *name,
+			   struct err *e) must_check;
+
 #endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A hive's keys and values over a registry of Wine's. */
+#ifndef SILO_WINDOWS_HIVE_APPLY_H
+#define SILO_WINDOWS_HIVE_APPLY_H
+
+#include "windows/hive.h"
+#include "windows/registry.h"
+
+/**
+ * hive_apply - lay a delta over the registry, below the key prefix.
+ *
+ * What says which version of Windows this is stays the base's. Symbolic links of the registry are left out, and counted.
+ * ERR_INVALID, ERR_LIMIT; the registry is half changed then.
+ */
+int hive_apply(struct registry *r, const char *prefix, const uint8_t *data, size_t n, size_t *links,
+	       struct err *e) must_check;
+
+#endif
