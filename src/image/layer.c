@@ -387,10 +387,12 @@ int layer_unpack(struct work *w, int fd, const struct blob_growth *growth, const
 		 struct err *e)
 {
 	struct helper h = { .records = -1 };
-	char diff[40];
+	char diff[40], unique[9];
 	int rc;
 
-	snprintf(l->dir, sizeof(l->dir), "layer%u", __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED));
+	/* By the hash of its name ext4 places it: see work_open(). */
+	random_hex(unique, 4);
+	snprintf(l->dir, sizeof(l->dir), "layer%u-%s", __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED), unique);
 	snprintf(diff, sizeof(diff), "%s/diff", l->dir);
 	if (mkdirat(w->fd, l->dir, 0700) || mkdirat(w->fd, diff, 0755))
 		return err_set(e, ERR_SYSTEM, errno, "layer directory");
