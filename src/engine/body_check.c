@@ -11,6 +11,8 @@
 #include "engine/body.h"
 #include "engine/body_limits.h"
 #include "engine/health.h"
+#include "engine/log_config.h"
+#include "engine/seccomp_profile.h"
 #include "engine/signals.h"
 #include "engine/spec.h"
 #include "windows/process.h"
@@ -103,8 +105,6 @@ static const struct {
 	const char *key, *what;
 } refused[] = {
 	{ "Cgroup", "sharing a cgroup" },
-	{ "MaskedPaths", "a list of masked paths" },
-	{ "ReadonlyPaths", "a list of read-only paths" },
 };
 
 /* Options with a closed set of values; joins: or "container:X". */
@@ -177,27 +177,7 @@ static int check_restart(const json_t *host, struct err *e)
 
 static int check_log(const json_t *host, struct err *e)
 {
-	const json_t *log = json_object_get(host, "LogConfig");
-	const char *type = json_str(log, "Type", ""), *key;
-	json_t *value;
-	int64_t bytes;
-
-	if (strcmp(type, "none") != 0 && strcmp(type, "json-file") != 0)
-		return err_set(e, ERR_INVALID, 0, "logger: no log driver named '%s' is registered", type);
-	json_object_foreach(json_object_get(log, "Config"), key, value) {
-		const char *text = json_is_string(value) ? json_string_value(value) : "";
-
-		if (strcmp(key, "max-size") == 0) {
-			if (spec_parse_size(text, &bytes) < 0 || bytes <= 0)
-				return err_set(e, ERR_INVALID, 0, "invalid value for max-size: %s", text);
-		} else if (strcmp(key, "max-file") == 0) {
-			if (strtol(text, NULL, 10) < 1 || strtol(text, NULL, 10) > 1000)
-				return err_set(e, ERR_INVALID, 0, "max-file cannot be less than 1");
-		} else {
-			return err_set(e, ERR_INVALID, 0, "unknown log opt '%s' for %s log driver", key, type);
-		}
-	}
-	return 0;
+	return log_config_check(json_object_get(host, "LogConfig"), e);
 }
 
 static int check_caps(const json_t *host, const char *key, struct err *e)
@@ -216,6 +196,15 @@ static int check_caps(const json_t *host, const char *key, struct err *e)
 }
 
 /* Values of --security-opt that Silo knows; the others are refused. Both separators: old clients send a colon. */
+/* The profile itself, as clients send it. What is in its rules shows when it is compiled, at the start. */
+static int check_profile(const json_t *host, const char *text, struct err *e)
+{
+	autojson *caps = spec_caps(host);
+	autojson *seccomp = seccomp_profile_parse(text, caps, e);
+
+	return seccomp ? 0 : -1;
+}
+
 static int check_security(const json_t *host, struct err *e)
 {
 	static const char *const known[] = { "no-new-privileges",       "no-new-privileges=true",
@@ -228,6 +217,11 @@ static int check_security(const json_t *host, struct err *e)
 	size_t i, k;
 
 	json_array_foreach(json_object_get(host, "SecurityOpt"), i, entry) {
+		if (str_starts(json_string_value(entry), "seccomp={")) {
+			if (check_profile(host, json_string_value(entry) + strlen("seccomp="), e) < 0)
+				return -1;
+			continue;
+		}
 		for (k = 0; k < array_len(known) && strcmp(json_string_value(entry), known[k]) != 0; k++)
 			;
 		if (k == array_len(known))
@@ -260,7 +254,7 @@ static int check_lines(const json_t *host, struct err *e)
 	return 0;
 }
 
-/* Group names would have to be looked up in the image; numbers are enough until then. */
+/* A name is looked up in the image's /etc/group at the start. */
 static int check_groups(const json_t *host, struct err *e)
 {
 	json_t *entry;
@@ -269,9 +263,26 @@ static int check_groups(const json_t *host, struct err *e)
 	json_array_foreach(json_object_get(host, "GroupAdd"), i, entry) {
 		const char *text = json_string_value(entry);
 
-		if (!*text || strlen(text) > 9 || strspn(text, "0123456789") != strlen(text))
-			return err_set(e, ERR_UNSUPPORTED, 0,
-				       "--group-add %s: only group numbers are supported yet by Silo", text);
+		if (!*text || strpbrk(text, ":\n"))
+			return err_set(e, ERR_INVALID, 0, "invalid group: \"%.64s\"", text);
+	}
+	return 0;
+}
+
+static int check_paths(const json_t *host, struct err *e)
+{
+	static const char *const keys[] = { "MaskedPaths", "ReadonlyPaths" };
+
+	for (size_t k = 0; k < array_len(keys); k++) {
+		json_t *entry;
+		size_t i;
+
+		json_array_foreach(json_object_get(host, keys[k]), i, entry) {
+			if (*json_string_value(entry) != '/')
+				return err_set(e, ERR_INVALID, 0,
+					       "invalid value for %s: \"%.64s\" is not an absolute path", keys[k],
+					       json_string_value(entry));
+		}
 	}
 	return 0;
 }
@@ -306,11 +317,30 @@ static int check_network(const json_t *host, bool hyperv, struct err *e)
 	return 0;
 }
 
+/* Docker's text where no driver is there. */
+static int no_device_driver(const json_t *request, struct err *e)
+{
+	json_t *either, *driver, *name;
+	autostr text;
+	size_t i, k;
+
+	str_init(&text, 256);
+	json_array_foreach(json_member(request, "Capabilities"), i, either) {
+		str_puts(&text, i ? " [" : "[");
+		json_array_foreach(either, k, name)
+			str_printf(&text, "%s%s", k ? " " : "", json_is_string(name) ? json_string_value(name) : "");
+		str_puts(&text, "]");
+	}
+	driver = json_member(request, "Driver");
+	return err_set(e, ERR_INVALID, 0, "could not select device driver \"%.64s\" with capabilities: [%s]",
+		       json_is_string(driver) ? json_string_value(driver) : "", text.s ? text.s : "");
+}
+
 int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct err *e)
 {
 	static int (*const checks[])(const json_t *, struct err *) = { check_choices,  check_restart, check_log,
 								       check_security, check_lines,   check_groups,
-								       check_runtime };
+								       check_paths,   check_runtime };
 
 	if (hyperv && check_shared(host, e) < 0)
 		return -1;
@@ -326,7 +356,7 @@ int body_check_host(const json_t *host, bool hyperv, json_t *warnings, struct er
 		return -1;
 	if (check_network(host, hyperv, e) < 0)
 		return -1;
-	if (given(json_object_get(host, "DeviceRequests"))) /* Docker's text where no driver is there */
-		return err_set(e, ERR_INVALID, 0, "could not select device driver \"\" with capabilities: [[gpu]]");
+	if (given(json_object_get(host, "DeviceRequests")))
+		return no_device_driver(json_array_get(json_object_get(host, "DeviceRequests"), 0), e);
 	return body_check_limits(host, hyperv, warnings, e);
 }

@@ -242,14 +242,54 @@ int engine_container_resize(struct engine *g, const char *ref, int rows, int col
 	return 0;
 }
 
+/* Limits that only a start can set. Docker leaves them as they were, and says nothing. */
+static void warn_of_fixed(const json_t *body, const json_t *old, json_t *warnings)
+{
+	static const char *const fixed[] = { "CgroupParent",
+					     "BlkioWeightDevice",
+					     "BlkioDeviceReadBps",
+					     "BlkioDeviceWriteBps",
+					     "BlkioDeviceReadIOps",
+					     "BlkioDeviceWriteIOps",
+					     "Devices",
+					     "DeviceCgroupRules",
+					     "DeviceRequests",
+					     "Ulimits",
+					     "OomKillDisable",
+					     "MemorySwappiness",
+					     "KernelMemory",
+					     "KernelMemoryTCP",
+					     "Init" };
+
+	for (size_t i = 0; i < array_len(fixed); i++) {
+		json_t *value = json_member(body, fixed[i]);
+		bool given = json_is_true(value) || json_array_size(value) > 0 || json_string_length(value) > 0 ||
+			     json_integer_value(value) != 0;
+
+		if (given && !json_equal(value, json_object_get(old, fixed[i])))
+			json_array_append_new(warnings,
+					      json_sprintf("%s can't be updated, it stays as it was.", fixed[i]));
+	}
+}
+
 /* The members of the request replace those of HostConfig; the result must be as valid as at create. */
 static json_t *updated_host(struct container *c, const json_t *body, json_t *warnings, struct err *e)
 {
 	static const char *const keys[] = { "CpuShares", "Memory",	   "NanoCpus",	  "CpuPeriod",	       "CpuQuota",
 					    "CpusetCpus", "CpusetMems",	   "MemorySwap",  "MemoryReservation", "PidsLimit",
-					    "BlkioWeight", "RestartPolicy" };
+					    "BlkioWeight", "RestartPolicy", "CpuRealtimePeriod", "CpuRealtimeRuntime" };
+	const char *policy = json_str(json_member(body, "RestartPolicy"), "Name", "");
 	autojson *old = record_host(c);
 	autojson *merged = json_copy(old);
+
+	if (json_bool(old, "AutoRemove", false) && *policy && strcmp(policy, "no") != 0) {
+		err_set(e, ERR_CONFLICT, 0,
+			"Cannot update container %s: Restart policy cannot be updated because AutoRemove is enabled "
+			"for the container",
+			c->id);
+		return NULL;
+	}
+	warn_of_fixed(body, old, warnings);
 
 	for (size_t i = 0; i < array_len(keys); i++) {
 		json_t *value = json_member(body, keys[i]);

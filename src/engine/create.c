@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "engine/body.h"
 #include "engine/limits.h"
+#include "engine/log_config.h"
 #include "engine/mount_points.h"
 #include "engine/namespaces.h"
 #include "engine/networking.h"
@@ -43,10 +44,14 @@ static int check_platform(const char *platform, struct err *e)
 /* The canonical documents of the request. The body is ContainerConfig with HostConfig inside. */
 static int read_body(struct engine *g, struct container *c, const json_t *body, struct err *e)
 {
+	const json_t *host = json_member(body, "HostConfig");
+	const char *driver;
+
 	c->config = body_config(body, e);
-	c->host = c->config ? body_host(json_member(body, "HostConfig"), e) : NULL;
-	if (!c->host)
+	c->host = c->config ? body_host(host, e) : NULL;
+	if (!c->host || json_get_str(json_member(host, "LogConfig"), "Type", "", &driver, e) < 0)
 		return -1;
+	log_config_add_defaults(g->config, driver, c->host);
 	limits_add_ulimits(g->config, c->host);
 	return 0;
 }

@@ -18,11 +18,12 @@
 #include "engine/create.h"
 #include "engine/health.h"
 #include "engine/limits.h"
+#include "engine/log_config.h"
 #include "engine/pipes.h"
 #include "engine/restart.h"
 #include "engine/state.h"
-#include "registry/registry.h"
 #include "engine/windows.h"
+#include "registry/registry.h"
 #include "volume/volume.h"
 
 /* An image is in use by every container made from it, running or not. */
@@ -170,7 +171,7 @@ static struct engine *engine_new(const struct engine_options *o, struct err *e)
 	g->config = json_incref((json_t *)(uintptr_t)o->config);
 	g->events = events_new();
 	g->client_machine = host_is_client_here();
-	if (limits_check_config(g->config, e) < 0) {
+	if (limits_check_config(g->config, e) < 0 || log_config_check_daemon(g->config, e) < 0) {
 		engine_close(g);
 		return NULL;
 	}

@@ -13,9 +13,10 @@
 #include "base/str.h"
 #include "engine/limits.h"
 #include "engine/links.h"
+#include "engine/log_config.h"
 #include "engine/networking.h"
-#include "engine/seccomp.h"
 #include "engine/pipes.h"
+#include "engine/seccomp.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/template_use.h"
@@ -219,18 +220,13 @@ static json_t *bundle_rootfs(struct engine *g, struct container *c, struct err *
 	return layers ? json_pack("{s:o, s:s, s:s}", "layers", layers, "upper", upper, "work", work) : NULL;
 }
 
-static json_t *bundle_log(struct engine *g, struct container *c, const json_t *host)
+static json_t *bundle_log(struct engine *g, struct container *c, const json_t *config, const json_t *host)
 {
-	const json_t *log = json_object_get(host, "LogConfig"), *options = json_object_get(log, "Config");
 	autofree char *path = path_log(g, c->id);
-	int64_t max_size = 0;
-	int max_files = (int)strtol(json_str(options, "max-file", "1"), NULL, 10);
+	autofree char *name = record_name(c);
+	const struct log_subject subject = { .id = c->id, .name = name, .image_id = c->image_id, .config = config };
 
-	if (strcmp(json_str(log, "Type", ""), "none") == 0)
-		return NULL;
-	if (*json_str(options, "max-size", "") && spec_parse_size(json_str(options, "max-size", ""), &max_size) < 0)
-		max_size = 0;
-	return json_pack("{s:s, s:I, s:i}", "path", path, "max_size", (json_int_t)max_size, "max_files", max_files);
+	return log_config_bundle(json_object_get(host, "LogConfig"), path, &subject);
 }
 
 static const char *seccomp_option(const json_t *host)
@@ -252,11 +248,14 @@ static int bundle_seccomp(struct engine *g, const json_t *host, json_t *silo, st
 	autofree char *cache = xasprintf("%s/cache", g->root);
 	autofree char *path = NULL;
 	autojson *caps = spec_caps(host);
+	unsigned flags = 0;
 
-	if (seccomp_profile_file(cache, caps, seccomp_option(host), &path, e) < 0)
+	if (seccomp_profile_file(cache, caps, seccomp_option(host), &path, &flags, e) < 0)
 		return -1;
 	if (path)
 		json_object_set_new(silo, "seccomp", json_string(path));
+	if (flags)
+		json_object_set_new(silo, "seccomp_flags", json_integer(flags));
 	return 0;
 }
 
@@ -293,7 +292,7 @@ static json_t *make_silo(struct engine *g, struct container *c, const json_t *co
 			 rootfs, "files", bundle_files(g, c, host), "stdin", "open",
 			 json_bool(config, "OpenStdin", false), "once", json_bool(config, "StdinOnce", false),
 			 "exit_path", exit_path);
-	log = bundle_log(g, c, host);
+	log = bundle_log(g, c, config, host);
 	if (log)
 		json_object_set_new(silo, "log", log);
 	if (json_bool(host, "Init", false))
@@ -386,9 +385,9 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 		return -1;
 	if (json_bool(host, "Init", false))
 		files_add_init(spec);
+	join_network(spec, net->fd);
 	if (pipes_wanted(host) && pipes_settle(g, c, spec, silo, files_only, e) < 0)
 		return -1;
-	join_network(spec, net->fd);
 	if (files_only)
 		leave_files(spec, silo);
 	if (write_json(g, c, "config.json", spec, e) < 0)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* GET /info and GET /system/df. */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -13,6 +15,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "engine/inspect.h"
+#include "engine/log_config.h"
 #include "engine/template_use.h"
 #include "registry/registry.h"
 
@@ -87,16 +90,16 @@ static const struct {
 } flags[] = {
 	{ "MemoryLimit", true },    { "SwapLimit", true },	  { "CpuCfsPeriod", true },	{ "CpuCfsQuota", true },
 	{ "CPUShares", true },	    { "CPUSet", true },		  { "PidsLimit", true },	{ "IPv4Forwarding", true },
-	{ "OomKillDisable", false }, { "BridgeNfIptables", false }, { "BridgeNfIp6tables", false }, { "Debug", false },
+	{ "BridgeNfIptables", false }, { "BridgeNfIp6tables", false }, { "Debug", false },
 	{ "ExperimentalBuild", false }, { "LiveRestoreEnabled", true },
 };
 
-/* What clients expect to find, and Silo has nothing of yet. */
+/* What clients expect to find and is the same everywhere. */
 static const char constants[] =
-	"{\"Driver\":\"overlay2\",\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"],[\"Supports d_type\",\"true\"]],"
-	"\"Plugins\":{\"Volume\":[],\"Network\":[\"host\",\"none\"],\"Authorization\":null,\"Log\":[\"json-file\","
-	"\"none\"]},"
-	"\"NFd\":0,\"NGoroutines\":0,\"NEventsListener\":0,\"LoggingDriver\":\"json-file\","
+	"{\"Driver\":\"overlay2\","
+	"\"Plugins\":{\"Volume\":[\"local\"],\"Network\":[\"bridge\",\"host\",\"macvlan\",\"null\"],"
+	"\"Authorization\":null,\"Log\":[\"json-file\",\"local\",\"none\"]},"
+	"\"NFd\":0,\"NGoroutines\":0,\"NEventsListener\":0,"
 	"\"IndexServerAddress\":\"https://index.docker.io/v1/"
 	"\",\"GenericResources\":null,\"HttpProxy\":\"\",\"HttpsProxy\":\"\","
 	"\"NoProxy\":\"\",\"Labels\":[],\"Runtimes\":{\"silo\":{\"path\":\"silo\"},\"runc\":{\"path\":\"silo\"},"
@@ -106,6 +109,24 @@ static const char constants[] =
 	"\"RuncCommit\":{\"ID\":\"\",\"Expected\":\"\"},\"InitCommit\":{\"ID\":\"\",\"Expected\":\"\"},"
 	"\"SecurityOptions\":[\"name=seccomp,profile=builtin\",\"name=cgroupns\"],\"CDISpecDirs\":[],"
 	"\"ProductLicense\":\"LGPL-2.1-or-later\"}";
+
+/* The file system below data-root, by Docker's names. */
+static json_t *driver_status(struct engine *g)
+{
+	static const struct {
+		long magic;
+		const char *name;
+	} known[] = { { EXT4_SUPER_MAGIC, "extfs" },  { XFS_SUPER_MAGIC, "xfs" },     { BTRFS_SUPER_MAGIC, "btrfs" },
+		      { TMPFS_MAGIC, "tmpfs" },	      { OVERLAYFS_SUPER_MAGIC, "overlayfs" }, { F2FS_SUPER_MAGIC, "f2fs" } };
+	struct statfs fs = { 0 };
+	const char *name = "<unknown>";
+
+	for (size_t i = 0; statfs(g->root, &fs) == 0 && i < array_len(known); i++) {
+		if (known[i].magic == (long)fs.f_type)
+			name = known[i].name;
+	}
+	return json_pack("[[s, s], [s, s]]", "Backing Filesystem", name, "Supports d_type", "true");
+}
 
 /* Says so where a mode can't work, or works slowly. */
 static json_t *warnings(struct engine *g)
@@ -125,8 +146,6 @@ static json_t *warnings(struct engine *g)
 		json_array_append_new(out,
 				      json_string("WARNING: KVM is not usable: hyperv isolation is emulated (slower)"));
 	}
-	json_array_append_new(out, json_string("WARNING: networks are not implemented yet: containers have a loopback "
-					       "interface only, unless --network=host"));
 	return out;
 }
 
@@ -142,6 +161,9 @@ json_t *engine_info(struct engine *g, struct err *e)
 	set_host(g, out);
 	for (size_t i = 0; i < array_len(flags); i++)
 		json_object_set_new(out, flags[i].name, json_boolean(flags[i].value));
+	json_object_set_new(out, "OomKillDisable", json_boolean(!unified));
+	json_object_set_new(out, "DriverStatus", driver_status(g));
+	json_object_set_new(out, "LoggingDriver", json_string(json_str(g->config, "log-driver", LOG_DRIVER_DEFAULT)));
 	json_object_set_new(out, "RegistryConfig", registry_info(g->registry));
 	json_object_set_new(out, "CgroupDriver", json_string("cgroupfs"));
 	json_object_set_new(out, "CgroupVersion", json_string(unified ? "2" : "1"));

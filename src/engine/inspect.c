@@ -72,8 +72,8 @@ static void set_paths(struct engine *g, struct container *c, json_t *out, const 
 	static const struct {
 		const char *key, *name;
 	} paths[] = { { "ResolvConfPath", "resolv.conf" }, { "HostnamePath", "hostname" }, { "HostsPath", "hosts" } };
-	bool no_log = strcmp(json_str(json_object_get(host, "LogConfig"), "Type", ""), "none") == 0;
-	autofree char *log = no_log ? xstrdup("") : path_log(g, c->id);
+	bool in_json = strcmp(json_str(json_object_get(host, "LogConfig"), "Type", ""), "json-file") == 0;
+	autofree char *log = in_json ? path_log(g, c->id) : xstrdup(""); /* the others' are nobody's business */
 
 	for (size_t i = 0; i < array_len(paths); i++) {
 		autofree char *path = path_data(g, c->id, paths[i].name);

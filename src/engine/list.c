@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "engine/body.h"
 #include "engine/create.h"
 #include "engine/filter.h"
 #include "engine/health.h"
@@ -79,12 +80,33 @@ struct listing {
 	size_t n_ancestors;
 };
 
+struct port_range {
+	long first, last;
+	const char *protocol;
+};
+
+/* "80", "80/udp", "8000-8080/tcp": false where it is none. */
+static bool parse_range(const char *text, struct port_range *r)
+{
+	char *end;
+
+	if (!body_is_port(text))
+		return false;
+	r->first = r->last = strtol(text, &end, 10);
+	if (*end == '-')
+		r->last = strtol(end + 1, &end, 10);
+	r->protocol = *end ? end + 1 : "tcp";
+	return r->first <= r->last;
+}
+
 static int check_values(const json_t *f, struct err *e)
 {
 	static const char *const health[] = { "none", "starting", "healthy", "unhealthy" };
+	static const char *const ports[] = { "publish", "expose" };
 	static const char *const states[] = {
 		"created", "running", "paused", "restarting", "removing", "exited", "dead"
 	};
+	struct port_range range;
 	json_t *value;
 	size_t i, k;
 
@@ -99,6 +121,13 @@ static int check_values(const json_t *f, struct err *e)
 			;
 		if (k == array_len(health))
 			return err_set(e, ERR_INVALID, 0, "invalid filter 'health=%s'", json_string_value(value));
+	}
+	for (k = 0; k < array_len(ports); k++) {
+		json_array_foreach(json_object_get(f, ports[k]), i, value) {
+			if (!parse_range(json_string_value(value), &range))
+				return err_set(e, ERR_INVALID, 0, "invalid filter '%s=%s'", ports[k],
+					       json_string_value(value));
+		}
 	}
 	json_array_foreach(json_object_get(f, "exited"), i, value) {
 		char *end;
@@ -188,18 +217,23 @@ static bool volume_matches(const json_t *f, const json_t *host)
 	return !mounts;
 }
 
-static bool expose_matches(const json_t *f, const json_t *config)
+/* Is one of the ports of the map ("80/tcp": ...) among the values of the filter? */
+static bool ports_match(const json_t *f, const char *name, const json_t *ports)
 {
+	json_t *value, *unused;
 	const char *port;
-	json_t *unused;
+	size_t i;
 
-	json_object_foreach(json_object_get(config, "ExposedPorts"), port, unused) {
-		autofree char *plain = xstrndup(port, strcspn(port, "/"));
+	json_object_foreach((json_t *)(uintptr_t)ports, port, unused) {
+		struct port_range mine, r;
 
-		if (filters_exact(f, "expose", port) || filters_exact(f, "expose", plain))
-			return true;
+		json_array_foreach(json_object_get(f, name), i, value) {
+			if (parse_range(port, &mine) && parse_range(json_string_value(value), &r) &&
+			    strcasecmp(mine.protocol, r.protocol) == 0 && mine.first >= r.first && mine.last <= r.last)
+				return true;
+		}
 	}
-	return !filters_has(f, "expose");
+	return !filters_has(f, name);
 }
 
 static bool ancestor_matches(const struct listing *l, const struct container *c)
@@ -249,7 +283,8 @@ static bool included(const struct listing *l, struct container *c, const json_t 
 	       filters_labels(l->f, "label", json_object_get(config, "Labels")) &&
 	       (!l->before_ns || c->created_ns < l->before_ns) && (!l->since_ns || c->created_ns > l->since_ns) &&
 	       ancestor_matches(l, c) && isolation_matches(l->f, c->isolation) && network_matches(l, c, host) &&
-	       volume_matches(l->f, host) && expose_matches(l->f, config) && !filters_has(l->f, "publish") &&
+	       volume_matches(l->f, host) && ports_match(l->f, "expose", json_object_get(config, "ExposedPorts")) &&
+	       ports_match(l->f, "publish", json_object_get(host, "PortBindings")) &&
 	       filters_exact(l->f, "is-task", "false");
 }
 

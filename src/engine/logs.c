@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* docker logs: the log file as a stream. */
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -58,6 +59,35 @@ static bool wanted(struct follower *f, const json_t *line, bool *is_err)
 	return !before(t, f->o->since) && !f->past_until;
 }
 
+/* As Go's url.QueryEscape. */
+static void add_escaped(struct str *out, const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (isalnum(c) || strchr("-_.~", c))
+			str_add(out, text, 1);
+		else
+			str_printf(out, c == ' ' ? "+" : "%%%02X", c);
+	}
+}
+
+/* "key=value,key=value " in the order of the keys, which is that of the file. */
+static void add_attributes(struct str *out, const json_t *attributes)
+{
+	const char *key, *comma = "";
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)attributes, key, value) {
+		str_puts(out, comma);
+		add_escaped(out, key);
+		str_puts(out, "=");
+		add_escaped(out, json_is_string(value) ? json_string_value(value) : "");
+		comma = ",";
+	}
+	str_puts(out, " ");
+}
+
 /* One line to the client. Non-zero when it has left. */
 static int emit(struct follower *f, const json_t *line)
 {
@@ -74,7 +104,7 @@ static int emit(struct follower *f, const json_t *line)
 	if (f->o->timestamps)
 		str_printf(&out, "%s ", json_str(line, "time", ""));
 	if (f->o->details)
-		str_puts(&out, " ");
+		add_attributes(&out, json_object_get(line, "attrs"));
 	str_add(&out, json_string_value(text), json_string_length(text));
 	if (!f->tty) {
 		frame_head(head, is_err, out.len - sizeof(head));

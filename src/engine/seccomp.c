@@ -14,8 +14,11 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
+#include "engine/seccomp_profile.h"
 #include "engine/seccomp_rules.h"
+#include "runtime/seccomp_filter.h"
 
 #define FILTER_BYTES_MAX (BPF_MAXINSNS * sizeof(struct sock_filter))
 #define I386_SOCKETCALL 102
@@ -231,14 +234,29 @@ static bool is_cached(const char *path)
 	       st.st_size % (off_t)sizeof(struct sock_filter) == 0;
 }
 
-int seccomp_profile_file(const char *cache_dir, const json_t *caps, const char *profile, char **path, struct err *e)
+static int own_profile(const char *cache_dir, const json_t *caps, const char *text, char **path, unsigned *flags,
+		       struct err *e)
+{
+	autofree char *dir = xasprintf("%s/seccomp", cache_dir);
+	autojson *seccomp = seccomp_profile_parse(text, caps, e);
+
+	if (!seccomp)
+		return -1;
+	if (seccomp_filter_asks(seccomp))
+		return err_set(e, ERR_UNSUPPORTED, 0, "seccomp profile: SCMP_ACT_NOTIFY: not supported by Silo");
+	return seccomp_filter_file(dir, seccomp, path, flags, e) < 0 ? err_prefix(e, "seccomp profile") : 0;
+}
+
+int seccomp_profile_file(const char *cache_dir, const json_t *caps, const char *profile, char **path, unsigned *flags,
+			 struct err *e)
 {
 	*path = NULL;
 	if (profile && strcmp(profile, "unconfined") == 0)
 		return 0;
+	if (profile && *profile == '{')
+		return own_profile(cache_dir, caps, profile, path, flags, e);
 	if (profile && *profile && strcmp(profile, "builtin") != 0)
-		return err_set(e, ERR_UNSUPPORTED, 0,
-			       "seccomp: only the profiles builtin and unconfined are supported");
+		return err_set(e, ERR_UNSUPPORTED, 0, "seccomp: \"%.64s\" is no profile", profile);
 
 	autofree char *name = xasprintf("%s/seccomp-%s-x86_64-%04x.bpf", cache_dir, PROFILE_VERSION, groups_mask(caps));
 	if (!is_cached(name)) {

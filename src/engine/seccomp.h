@@ -17,14 +17,15 @@
  *
  * @cache_dir  Silo's own directory for compiled filters; must exist.
  * @caps       array of "CAP_X": the bounding set of the container; NULL = none.
- * @profile    NULL, "" or "builtin" = default; "unconfined" = no filter; anything else (a profile's JSON, as the
- *             Docker CLI sends it) is ERR_UNSUPPORTED.
+ * @profile    NULL, "" or "builtin" = default; "unconfined" = no filter; else a profile's JSON, as the Docker CLI
+ *             sends it.
  * @path       receives a heap string, or NULL for unconfined.
+ * @flags      SECCOMP_FILTER_FLAG_* of the profile, added to what is there.
  *
  * Several callers at once are fine: the file is replaced atomically by one with the same content.
  */
 int seccomp_profile_file(const char *cache_dir, const json_t *caps, const char *profile, char **path,
-			 struct err *e) must_check;
+			 unsigned *flags, struct err *e) must_check;
 
 /* The compiled default filter for these capabilities, appended to out. What seccomp_profile_file() caches. */
 int seccomp_compile(const json_t *caps, struct str *out, struct err *e) must_check;

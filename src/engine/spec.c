@@ -123,7 +123,7 @@ static json_t *make_user(const struct spec_input *in, const char *user)
 	size_t i;
 
 	json_array_foreach(groups, i, entry)
-		json_array_append_new(gids, json_integer(strtoll(json_string_value(entry), NULL, 10)));
+		json_array_append(gids, entry); /* names and numbers */
 	json_object_set_new(out, "additionalGids", gids);
 	return out;
 }
@@ -234,9 +234,19 @@ static json_t *make_namespaces(const struct spec_input *in)
 	return list;
 }
 
+/* What the request says, be it an empty list (--security-opt systempaths=unconfined); else Docker's, none with
+ * --privileged. */
+static json_t *path_list(const json_t *host, const char *key, const char *const *usual, size_t n)
+{
+	json_t *given = json_object_get(host, key);
+
+	if (json_is_array(given))
+		return json_incref(given);
+	return json_bool(host, "Privileged", false) ? json_array() : strings(usual, n);
+}
+
 static json_t *make_linux(const struct spec_input *in)
 {
-	bool privileged = json_bool(in->host, "Privileged", false);
 	json_t *out = json_pack("{s:o, s:o}", "namespaces", make_namespaces(in), "resources", spec_resources(in->host));
 	json_t *sysctls = json_object_get(in->host, "Sysctls");
 	const char *parent = json_str(in->host, "CgroupParent", "");
@@ -245,9 +255,9 @@ static json_t *make_linux(const struct spec_input *in)
 		parent = "/silo";
 	json_object_set_new(out, "cgroupsPath", json_sprintf("%s%s/%s", *parent == '/' ? "" : "/", parent, in->id));
 	json_object_set_new(out, "maskedPaths",
-			    privileged ? json_array() : strings(masked_paths, array_len(masked_paths)));
+			    path_list(in->host, "MaskedPaths", masked_paths, array_len(masked_paths)));
 	json_object_set_new(out, "readonlyPaths",
-			    privileged ? json_array() : strings(readonly_paths, array_len(readonly_paths)));
+			    path_list(in->host, "ReadonlyPaths", readonly_paths, array_len(readonly_paths)));
 	if (json_object_size(sysctls) > 0)
 		json_object_set(out, "sysctl", sysctls);
 	return out;

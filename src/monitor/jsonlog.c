@@ -26,6 +26,7 @@ struct jsonlog {
 	struct log_lines lines[STREAM_COUNT];
 	struct str batch; /* empty between calls */
 	const char *stream_name;
+	char *attributes; /* with the key, or "" */
 	char time[TIME_TEXT_MAX];
 };
 
@@ -111,14 +112,15 @@ static int log_file_open(struct jsonlog *log)
 	return 0;
 }
 
-struct jsonlog *jsonlog_open(const char *path, int64_t max_size, int max_files, struct err *e)
+struct jsonlog *jsonlog_open(const char *path, int64_t max_size, int max_files, const char *attributes, struct err *e)
 {
 	struct jsonlog *log = xcalloc(1, sizeof(*log));
 
+	log->attributes = attributes ? xasprintf(",\"attrs\":%s", attributes) : xstrdup("");
 	log->path = xstrdup(path);
 	log->max_size = max_size;
 	log->max_files = max_files < 1 ? 1 : max_files;
-	str_init(&log->batch, BATCH_MAX);
+	str_init(&log->batch, BATCH_MAX + strlen(log->attributes));
 	for (int i = 0; i < STREAM_COUNT; i++)
 		log_lines_init(&log->lines[i]);
 	if (log_file_open(log)) {
@@ -177,6 +179,8 @@ static void log_piece(void *arg, const char *piece, size_t n)
 	str_puts(&log->batch, "{\"log\":");
 	str_add_json(&log->batch, piece, n);
 	str_puts(&log->batch, log->stream_name);
+	str_puts(&log->batch, log->attributes);
+	str_puts(&log->batch, ",\"time\":\"");
 	str_puts(&log->batch, log->time);
 	str_puts(&log->batch, "\"}\n");
 	if ((int64_t)log->batch.len >= full ||
@@ -187,8 +191,8 @@ static void log_piece(void *arg, const char *piece, size_t n)
 static void log_begin(struct jsonlog *log, int stream)
 {
 	static const char *const names[STREAM_COUNT] = {
-		[STREAM_STDOUT] = ",\"stream\":\"stdout\",\"time\":\"",
-		[STREAM_STDERR] = ",\"stream\":\"stderr\",\"time\":\"",
+		[STREAM_STDOUT] = ",\"stream\":\"stdout\"",
+		[STREAM_STDERR] = ",\"stream\":\"stderr\"",
 	};
 	struct timespec now = time_now();
 
@@ -224,6 +228,7 @@ void jsonlog_close(struct jsonlog *log)
 	if (log->lost_bytes)
 		log_warn("log %s: %llu bytes were dropped", log->path, (unsigned long long)log->lost_bytes);
 	close_fd(&log->fd);
+	free(log->attributes);
 	free(log->path);
 	free(log);
 }

@@ -38,8 +38,10 @@ struct jsonlog;
  *
  * @max_size   bytes after which the file becomes path.1 and a new one begins; 0 = never.
  * @max_files  number of files kept, the current one included; with 1 the old one is removed.
+ * @attributes JSON of an object that each line has as its member "attrs", or NULL.
  */
-struct jsonlog *jsonlog_open(const char *path, int64_t max_size, int max_files, struct err *e) must_check;
+struct jsonlog *jsonlog_open(const char *path, int64_t max_size, int max_files, const char *attributes,
+			     struct err *e) must_check;
 
 /**
  * jsonlog_write - log what a process has written. Complete lines are in the file when this returns.

@@ -48,22 +48,24 @@ static int launch_bundle(struct monitor *m, struct err *e)
 static int launch_log(struct monitor *m, struct err *e)
 {
 	const json_t *log = json_object_get(m->bundle->silo, "log");
+	const json_t *attributes = json_object_get(log, "attributes");
+	autofree char *more = json_object_size(attributes) ? json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	const char *path = json_str(log, "path", NULL);
 
 	if (!path)
 		return 0;
-	m->log = jsonlog_open(path, json_int(log, "max_size", 0), (int)json_int(log, "max_files", 1), e);
+	m->log = jsonlog_open(path, json_int(log, "max_size", 0), (int)json_int(log, "max_files", 1), more, e);
 	return m->log ? 0 : -1;
 }
 
-static int launch_sandbox(struct monitor *m, struct err *e)
-{
 /* Before the sandbox, which opens what the container has bound. */
 static int launch_pipes(struct monitor *m, struct err *e)
 {
 	return pipes_open(&m->pipes, json_object_get(m->bundle->silo, "pipes"), m->loop, e);
 }
 
+static int launch_sandbox(struct monitor *m, struct err *e)
+{
 	struct isolation_events ev;
 
 	if (m->owner) {
@@ -202,9 +204,9 @@ void monitor_clean(struct monitor *m)
 		m->isolation->container_delete(m->container);
 	if (m->sandbox && !m->owner)
 		m->isolation->sandbox_close(m->sandbox);
+	pipes_end(m->pipes);
 	m->container = NULL;
 	m->sandbox = NULL;
-	pipes_end(m->pipes);
 	/* The processes went with their container. */
 	if (m->init)
 		m->init->process = NULL;

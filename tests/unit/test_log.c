@@ -167,7 +167,7 @@ static void log_has_dockers_format(void **state)
 {
 	autofree char *path = xasprintf("%s/log", (char *)*state);
 	struct err e;
-	struct jsonlog *log = jsonlog_open(path, 0, 1, &e);
+	struct jsonlog *log = jsonlog_open(path, 0, 1, NULL, &e);
 
 	assert_non_null(log);
 	write_text(log, STREAM_STDOUT, "one\ntw");
@@ -192,7 +192,7 @@ static void log_goes_on(void **state)
 	struct err e;
 
 	for (int i = 0; i < 2; i++) {
-		struct jsonlog *log = jsonlog_open(path, 0, 1, &e);
+		struct jsonlog *log = jsonlog_open(path, 0, 1, NULL, &e);
 
 		assert_non_null(log);
 		write_text(log, STREAM_STDOUT, "x\n");
@@ -201,7 +201,7 @@ static void log_goes_on(void **state)
 	autojson *lines = read_log(path);
 
 	assert_int_equal(json_array_size(lines), 2);
-	assert_null(jsonlog_open("/nonexistent/dir/log", 0, 1, &e));
+	assert_null(jsonlog_open("/nonexistent/dir/log", 0, 1, NULL, &e));
 	assert_int_equal(e.kind, ERR_SYSTEM);
 }
 
@@ -220,7 +220,7 @@ static void log_is_rotated(void **state)
 {
 	autofree char *path = xasprintf("%s/log", (char *)*state);
 	struct err e;
-	struct jsonlog *log = jsonlog_open(path, 1000, 3, &e);
+	struct jsonlog *log = jsonlog_open(path, 1000, 3, NULL, &e);
 	struct stat st;
 	autostr kept;
 
@@ -252,7 +252,7 @@ static void one_file_is_begun_again(void **state)
 	autofree char *path = xasprintf("%s/log", (char *)*state);
 	autofree char *second = xasprintf("%s.1", path);
 	struct err e;
-	struct jsonlog *log = jsonlog_open(path, 500, 1, &e);
+	struct jsonlog *log = jsonlog_open(path, 500, 1, NULL, &e);
 	struct stat st;
 
 	/* Also when it all comes in one write. */
@@ -272,7 +272,7 @@ static void full_disk_keeps_whole_lines(void **state)
 	autofree char *path = xasprintf("%s/log", (char *)*state);
 	struct rlimit old, small;
 	struct err e;
-	struct jsonlog *log = jsonlog_open(path, 0, 1, &e);
+	struct jsonlog *log = jsonlog_open(path, 0, 1, NULL, &e);
 
 	getrlimit(RLIMIT_FSIZE, &old);
 	small = (struct rlimit){ 250, old.rlim_max };

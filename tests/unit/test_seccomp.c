@@ -159,26 +159,75 @@ static void test_file(void **state)
 	autojson *caps = json_pack("[ss]", "CAP_CHOWN", "CAP_SYS_CHROOT");
 	autojson *same = json_pack("[ss]", "CAP_SYS_CHROOT", "CAP_KILL");
 	autofree char *path = NULL, *again = NULL, *other = NULL, *none = NULL;
+	unsigned flags = 0;
 	struct err e = { 0 };
 	struct stat a, b;
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
-	assert_int_equal(seccomp_profile_file(dir, caps, NULL, &path, &e), 0);
+	assert_int_equal(seccomp_profile_file(dir, caps, NULL, &path, &flags, &e), 0);
 	assert_int_equal(stat(path, &a), 0);
 	assert_true(a.st_size > 0 && a.st_size % 8 == 0);
 	/* Capabilities that no rule asks for make no difference, and the second call only looks. */
-	assert_int_equal(seccomp_profile_file(dir, same, "builtin", &again, &e), 0);
+	assert_int_equal(seccomp_profile_file(dir, same, "builtin", &again, &flags, &e), 0);
 	assert_string_equal(path, again);
 	assert_int_equal(stat(again, &b), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
-	assert_int_equal(seccomp_profile_file(dir, NULL, NULL, &other, &e), 0);
+	assert_int_equal(seccomp_profile_file(dir, NULL, NULL, &other, &flags, &e), 0);
 	assert_string_not_equal(path, other);
-	assert_int_equal(seccomp_profile_file(dir, caps, "unconfined", &none, &e), 0);
+	assert_int_equal(seccomp_profile_file(dir, caps, "unconfined", &none, &flags, &e), 0);
 	assert_null(none);
-	assert_int_equal(seccomp_profile_file(dir, caps, "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}", &none, &e), -1);
+	assert_int_equal(seccomp_profile_file("/nonexistent", caps, NULL, &none, &flags, &e), -1);
+	assert_int_equal(io_remove_tree(AT_FDCWD, dir, &e), 0);
+}
+
+/* A profile of the user's own: what "includes", "excludes" and archMap make of it. */
+static void test_own_profile(void **state)
+{
+	static const char text[] =
+		"{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 38, \"archMap\": [{\"architecture\": "
+		"\"SCMP_ARCH_X86_64\", \"subArchitectures\": [\"SCMP_ARCH_X86\"]}, {\"architecture\": "
+		"\"SCMP_ARCH_ARM\"}], "
+		"\"syscalls\": [{\"name\": \"read\", \"action\": \"SCMP_ACT_ALLOW\"}, "
+		"{\"names\": [\"mount\"], \"action\": \"SCMP_ACT_ALLOW\", \"includes\": {\"caps\": "
+		"[\"CAP_SYS_ADMIN\"]}}, "
+		"{\"names\": [\"chown\"], \"action\": \"SCMP_ACT_ALLOW\", \"excludes\": {\"caps\": [\"CAP_CHOWN\"]}}, "
+		"{\"names\": [\"write\"], \"action\": \"SCMP_ACT_ALLOW\", \"includes\": {\"arches\": [\"amd64\"], "
+		"\"minKernel\": \"3.1\"}}, "
+		"{\"names\": [\"fork\"], \"action\": \"SCMP_ACT_ALLOW\", \"excludes\": {\"arches\": [\"amd64\"]}}]}";
+	static const struct {
+		int nr;
+		uint32_t want;
+	} own_cases[] = { { __NR_read, SECCOMP_RET_ALLOW },
+			  { __NR_write, SECCOMP_RET_ALLOW },
+			  { __NR_mount, SECCOMP_RET_ERRNO | ENOSYS },
+			  { __NR_chown, SECCOMP_RET_ERRNO | ENOSYS },
+			  { __NR_fork, SECCOMP_RET_ERRNO | ENOSYS } };
+	char dir[] = "/tmp/silo-seccomp-XXXXXX";
+	autojson *caps = json_pack("[s]", "CAP_CHOWN");
+	autofree char *path = NULL, *bad = NULL;
+	unsigned flags = 0;
+	struct err e = { 0 };
+	autostr code;
+
+	(void)state;
+	str_init(&code, 1 * MIB);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(seccomp_profile_file(dir, caps, text, &path, &flags, &e), 0);
+	assert_int_equal(io_read_file(AT_FDCWD, path, &code, &e), 0);
+	for (size_t i = 0; i < sizeof(own_cases) / sizeof(own_cases[0]); i++) {
+		struct seccomp_data data = { .nr = own_cases[i].nr, .arch = AUDIT_ARCH_X86_64 };
+
+		assert_int_equal(decide(&code, &data), own_cases[i].want);
+	}
+	assert_int_equal(seccomp_profile_file(dir, caps, "{\"defaultAction\": \"NO\"}", &bad, &flags, &e), -1);
+	assert_non_null(strstr(e.msg, "unknown action"));
+	assert_int_equal(seccomp_profile_file(dir, caps,
+					      "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"names\": "
+					      "[\"kill\"], \"action\": \"SCMP_ACT_NOTIFY\"}]}",
+					      &bad, &flags, &e),
+			 -1);
 	assert_int_equal(e.kind, ERR_UNSUPPORTED);
-	assert_int_equal(seccomp_profile_file("/nonexistent", caps, NULL, &none, &e), -1);
 	assert_int_equal(io_remove_tree(AT_FDCWD, dir, &e), 0);
 }
 
@@ -187,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decisions),
 		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_own_profile),
 	};
 
 	return cmocka_run_group_tests_name("seccomp", tests, NULL, NULL);
