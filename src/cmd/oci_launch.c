@@ -33,8 +33,10 @@ static int check_fds(struct launch_options *o, struct err *e)
 	const char *listen = getenv("LISTEN_FDS");
 	int n = listen ? atoi(listen) : 0;
 
-	if (n > 0 && n < FDS_MAX)
+	if (n > 0 && n < FDS_MAX) {
+		o->listen_fds = n;
 		o->preserve_fds += n;
+	}
 	for (int fd = 3; fd < 3 + o->preserve_fds; fd++) {
 		if (fcntl(fd, F_GETFD) < 0)
 			return err_set(e, ERR_INVALID, 0, "--preserve-fds: descriptor %d is not open", fd);
@@ -76,7 +78,7 @@ int oci_start(const struct runtime *rt, int argc, char **argv, struct err *e)
 struct exec_options {
 	struct launch_options launch;
 	const char *process, *cwd, *user, *label, *apparmor;
-	bool tty, no_new_privs, ignore_paused;
+	bool tty, no_new_privs;
 	json_t *env, *groups, *caps;
 };
 
@@ -96,7 +98,7 @@ static const struct cli_option exec_options[] = {
 	{ "apparmor", 0, CLI_STRING, AT(apparmor) },
 	{ "no-new-privs", 0, CLI_FLAG, AT(no_new_privs) },
 	{ "cap", 'c', CLI_LIST, AT(caps) },
-	{ "ignore-paused", 0, CLI_FLAG, AT(ignore_paused) },
+	{ "ignore-paused", 0, CLI_FLAG, AT(launch.ignore_paused) },
 	{ "cgroup", 0, CLI_REFUSED, 0 },
 };
 #undef AT
@@ -167,6 +169,30 @@ static void add_caps(json_t *process, const json_t *caps)
 	}
 }
 
+/* In place of what the container has under the same name. */
+static void set_env(json_t *process, const json_t *changes)
+{
+	json_t *env = json_object_get(process, "env"), *change;
+	size_t i;
+
+	if (!env) {
+		env = json_array();
+		json_object_set_new(process, "env", env);
+	}
+	json_array_foreach((json_t *)(uintptr_t)changes, i, change) {
+		const char *text = json_string_value(change);
+		size_t n = strcspn(text, "=");
+
+		for (size_t k = json_array_size(env); k-- > 0;) {
+			const char *old = json_string_value(json_array_get(env, k));
+
+			if (old && strcspn(old, "=") == n && !strncmp(old, text, n))
+				json_array_remove(env, k);
+		}
+		json_array_append(env, change);
+	}
+}
+
 /* The container's own process with other arguments. */
 static json_t *build_process(const json_t *config, const struct exec_options *o, char **args, struct err *e)
 {
@@ -180,10 +206,7 @@ static json_t *build_process(const json_t *config, const struct exec_options *o,
 	json_object_del(p, "consoleSize");
 	if (o->cwd)
 		json_object_set_new(p, "cwd", json_string(o->cwd));
-	if (o->env && !json_object_get(p, "env"))
-		json_object_set_new(p, "env", json_array());
-	if (o->env)
-		json_array_extend(json_object_get(p, "env"), o->env);
+	set_env(p, o->env);
 	if (!json_is_object(json_object_get(p, "user")))
 		json_object_set_new(p, "user", json_object());
 	if ((o->user && set_user(p, o->user, e)) || (o->groups && set_groups(p, o->groups, e)))
@@ -228,7 +251,7 @@ int oci_exec(const struct runtime *rt, int argc, char **argv, struct err *e)
 	if (process) {
 		if (o.tty)
 			json_object_set_new(process, "terminal", json_true());
-		rc = runtime_exec(rt, argv[first], process, &o.launch, o.ignore_paused, e);
+		rc = runtime_exec(rt, argv[first], process, &o.launch, e);
 	}
 	json_decref(o.env);
 	json_decref(o.groups);

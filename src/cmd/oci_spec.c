@@ -42,6 +42,9 @@ static const char template_text[] =
 	"\"/proc/timer_list\",\"/proc/timer_stats\",\"/proc/sched_debug\",\"/sys/firmware\",\"/proc/scsi\"],"
 	"\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\",\"/proc/sysrq-trigger\"]}}";
 
+/* Its place in the template. */
+#define CGROUP_NAMESPACE 5
+
 /* Without privilege: own ids as root, the host's network and sysfs, no limits. */
 static void make_rootless(json_t *spec)
 {
@@ -91,6 +94,9 @@ int oci_spec(const struct runtime *rt, int argc, char **argv, struct err *e)
 	spec = json_parse(template_text, sizeof(template_text) - 1, "spec", e);
 	if (!spec)
 		return -1;
+	/* as runc: on v1 the view of its hierarchies is the way */
+	if (!cgroup_is_v2())
+		json_array_remove(json_object_get(json_object_get(spec, "linux"), "namespaces"), CGROUP_NAMESPACE);
 	if (o.rootless)
 		make_rootless(spec);
 	path = xasprintf("%s/config.json", o.bundle);

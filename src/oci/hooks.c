@@ -20,6 +20,7 @@
 
 struct hook {
 	const char *path, *argv[ARGS_MAX + 1], *env[ARGS_MAX + 1];
+	bool own_env;      /* else the runtime's, as with runc and crun */
 	int64_t timeout_s; /* 0 = none */
 };
 
@@ -47,6 +48,7 @@ static int parse(const json_t *j, struct hook *h, struct err *e)
 		return err_set(e, ERR_INVALID, 0, "path: \"%s\" is not an absolute path", h->path);
 	if (json_member(j, "timeout") && (h->timeout_s <= 0 || h->timeout_s > 1000000))
 		return err_set(e, ERR_INVALID, 0, "timeout: must be greater than zero");
+	h->own_env = json_member(j, "env");
 	if (!h->argv[0])
 		h->argv[0] = h->path;
 	return 0;
@@ -61,7 +63,7 @@ static _Noreturn void child(const struct hook *h, int root, int in, int out)
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || (root >= 0 && (fchdir(root) || chroot("."))))
 		_exit(126);
 	close_range(3, ~0u, 0);
-	execve(h->path, (char *const *)h->argv, (char *const *)h->env);
+	execve(h->path, (char *const *)h->argv, h->own_env ? (char *const *)h->env : environ);
 	dprintf(2, "%s: %s", h->path, strerror(errno));
 	_exit(127);
 }

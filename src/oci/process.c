@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "oci/reader.h"
 #include "oci/spec.h"
@@ -61,9 +62,11 @@ static int parse_cap_set(const json_t *caps, const char *key, uint64_t *out, str
 	for (size_t i = 0; i < n; i++) {
 		int number = caps_parse(names[i]);
 
+		/* of another kernel: the specification wants a warning, not an error */
 		if (number < 0)
-			return err_set(e, ERR_INVALID, 0, "%s: unknown capability \"%s\"", key, names[i]);
-		*out |= 1ull << number;
+			log_warn("process.capabilities.%s: unknown capability \"%s\"", key, names[i]);
+		else
+			*out |= 1ull << number;
 	}
 	return 0;
 }

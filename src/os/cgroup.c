@@ -212,6 +212,16 @@ static int make_directories(struct cgroup *cg, struct err *e)
 	return 0;
 }
 
+static bool read_frozen(const struct cgroup *cg)
+{
+	char text[64] = "";
+	int dir = cgroup_dir(cg, "freezer");
+
+	if (dir < 0 || cgroup_read(dir, cg->version == 1 ? "freezer.state" : "cgroup.freeze", text, sizeof(text)))
+		return false;
+	return !strncmp(text, "FR", 2) || text[0] == '1';
+}
+
 /* A directory that was there before must be a left-over, not somebody's. */
 static int check_empty(const struct cgroup *cg, struct err *e)
 {
@@ -227,7 +237,8 @@ static int check_empty(const struct cgroup *cg, struct err *e)
 		return -1;
 	if (json_array_size(pids))
 		return err_set(e, ERR_CONFLICT, 0, "cgroup %s is in use", cg->path);
-	return 0;
+	/* nobody who enters it would come any further */
+	return read_frozen(cg) ? err_set(e, ERR_CONFLICT, 0, "container's cgroup unexpectedly frozen") : 0;
 }
 
 static void cgroup_free(struct cgroup *cg)
@@ -379,16 +390,6 @@ static int open_existing(struct cgroup *cg, struct hierarchy *h, struct err *e)
 		return 0;
 	h->tasks = openat(h->dir, "tasks", O_WRONLY | O_CLOEXEC);
 	return h->tasks >= 0 ? 0 : err_set(e, ERR_SYSTEM, errno, "open tasks of %s", path);
-}
-
-static bool read_frozen(const struct cgroup *cg)
-{
-	char text[64] = "";
-	int dir = cgroup_dir(cg, "freezer");
-
-	if (dir < 0 || cgroup_read(dir, cg->version == 1 ? "freezer.state" : "cgroup.freeze", text, sizeof(text)))
-		return false;
-	return !strncmp(text, "FR", 2) || text[0] == '1';
 }
 
 struct cgroup *cgroup_open(const char *path, struct err *e)

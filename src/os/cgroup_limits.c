@@ -229,7 +229,8 @@ static int apply_one(struct cgroup *cg, const struct cgroup_setting *x, struct e
 static int apply_unified(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
 {
 	if (l->n_unified && cg->version == 1)
-		return err_set(e, ERR_UNSUPPORTED, 0, "linux.resources.unified: \"%s\": this host has cgroup v1",
+		return err_set(e, ERR_UNSUPPORTED, 0,
+			       "invalid configuration: linux.resources.unified: \"%s\": this host has cgroup v1",
 			       l->unified[0].file);
 	for (size_t i = 0; i < l->n_unified; i++) {
 		if (cgroup_write(cg->h[0].dir, l->unified[i].file, l->unified[i].value))

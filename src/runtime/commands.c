@@ -39,6 +39,21 @@ static void run_poststart(struct record *r)
 		log_warn("%s", e.msg);
 }
 
+/* Sockets that were handed to us are the container's; its first process is 1. */
+static void add_listen_env(json_t *config, int n)
+{
+	json_t *process = json_object_get(config, "process"), *env = json_object_get(process, "env");
+
+	if (!n)
+		return;
+	if (!env) {
+		env = json_array();
+		json_object_set_new(process, "env", env);
+	}
+	json_array_append_new(env, json_sprintf("LISTEN_FDS=%d", n));
+	json_array_append_new(env, json_string("LISTEN_PID=1"));
+}
+
 /* A record for this bundle; the directory is there. */
 static struct record *prepare(const struct runtime *rt, const char *id, const struct launch_options *o, bool detach,
 			      struct err *e)
@@ -55,6 +70,8 @@ static struct record *prepare(const struct runtime *rt, const char *id, const st
 	if (record_check_id(id, e))
 		return NULL;
 	config = prepare_config(rt, dir, e);
+	if (config)
+		add_listen_env(config, o->listen_fds);
 	isolation = config ? prepare_isolation(rt, config, e) : NULL;
 	if (!isolation || console_check(o, json_bool(json_object_get(config, "process"), "terminal", false), detach, e))
 		return NULL;
@@ -186,7 +203,7 @@ int runtime_start(const struct runtime *rt, const char *id, struct err *e)
 }
 
 int runtime_exec(const struct runtime *rt, const char *id, const json_t *process, const struct launch_options *o,
-		 bool ignore_paused, struct err *e)
+		 struct err *e)
 {
 	struct record *r = record_open(rt, id, false, e);
 	enum container_status s;
@@ -197,10 +214,10 @@ int runtime_exec(const struct runtime *rt, const char *id, const json_t *process
 	s = record_status(r);
 	if (s == STATUS_STOPPED)
 		err_set(e, ERR_CONFLICT, 0, "cannot exec in a stopped container");
-	else if (s == STATUS_PAUSED)
-		err_set(e, ERR_CONFLICT, 0,
-			ignore_paused ? "--ignore-paused is not supported"
-				      : "cannot exec in a paused container (use --ignore-paused to override)");
+	else if (s == STATUS_PAUSED && o->ignore_paused && r->hyperv)
+		err_set(e, ERR_UNSUPPORTED, 0, "--ignore-paused is not supported with hyperv isolation");
+	else if (s == STATUS_PAUSED && !o->ignore_paused)
+		err_set(e, ERR_CONFLICT, 0, "cannot exec in a paused container (use --ignore-paused to override)");
 	else if (!console_check(o, json_bool(process, "terminal", false), o->detach, e))
 		rc = mode_of(r)->exec(r, process, o, e);
 	record_close(r);

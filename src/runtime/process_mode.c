@@ -267,7 +267,8 @@ static int process_exec(struct record *r, const json_t *process, const struct la
 {
 	bool terminal = json_bool(process, "terminal", false);
 	struct runtime_wants w = {
-		.go = -1, .status = -1, .preserve_fds = (unsigned)o->preserve_fds, .keyring = !o->no_new_keyring
+		.go = -1, .status = -1, .preserve_fds = (unsigned)o->preserve_fds, .keyring = !o->no_new_keyring,
+		.even_paused = o->ignore_paused,
 	};
 	struct process_io io = { .tty = terminal, .in = -1, .out = -1, .err = -1, .tty_fd = -1 };
 	autoclose int signals = o->detach ? -1 : foreground_begin(e);

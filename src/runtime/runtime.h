@@ -37,6 +37,8 @@ struct launch_options {
 	int preserve_fds;
 	bool no_pivot, no_new_keyring;
 	bool detach, keep; /* run, exec; run */
+	bool ignore_paused; /* exec */
+	int listen_fds; /* of preserve_fds: sockets as in sd_listen_fds(3) */
 };
 
 enum container_status { STATUS_CREATED, STATUS_RUNNING, STATUS_PAUSED, STATUS_STOPPED };
@@ -124,7 +126,7 @@ int runtime_create(const struct runtime *rt, const char *id, const struct launch
 int runtime_run(const struct runtime *rt, const char *id, const struct launch_options *o, struct err *e) must_check;
 int runtime_start(const struct runtime *rt, const char *id, struct err *e) must_check;
 int runtime_exec(const struct runtime *rt, const char *id, const json_t *process, const struct launch_options *o,
-		 bool ignore_paused, struct err *e) must_check;
+		 struct err *e) must_check;
 int runtime_kill(const struct runtime *rt, const char *id, int signo, bool all, struct err *e) must_check;
 int runtime_delete(const struct runtime *rt, const char *id, bool force, struct err *e) must_check;
 int runtime_pause(const struct runtime *rt, const char *id, bool paused, struct err *e) must_check;

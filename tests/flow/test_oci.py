@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from engine import program, until
@@ -170,7 +171,7 @@ BAD = [
     ({"process": None}, "process"),
     ({"process": {**SPEC["process"], "args": []}}, "args"),
     ({"process": {**SPEC["process"], "cwd": "x"}}, "cwd"),
-    ({"process": {**SPEC["process"], "capabilities": {"bounding": ["CAP_X"]}}}, "CAP_X"),
+    ({"process": {**SPEC["process"], "capabilities": {"bounding": ["CAP_CHOWN", 1]}}}, "capabilities"),
     ({"process": {**SPEC["process"], "rlimits": [{"type": "X", "soft": 1, "hard": 1}]}}, "rlimits[0]"),
     ({"process": {**SPEC["process"], "args": ["nothing-here"]}}, "nothing-here"),
     ({"mounts": [{"destination": "/mnt", "type": "bind", "source": "/nowhere", "options": ["bind"]}]}, "/mnt"),
@@ -234,6 +235,47 @@ def test_isolation_is_never_weakened(process):
     assert done.returncode == 1 and b"contradicts" in done.stderr
 
 
+def test_an_ordinary_user(process):
+    """One id mapped, no cgroup, no rights on the host."""
+    home = process.top / "home"
+    home.mkdir()
+    process.top.chmod(0o755)
+    for place in (home, process.bundle):
+        subprocess.run(["chown", "-R", "1000:1000", place], check=True)
+    user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "env", f"XDG_RUNTIME_DIR={home}", program("silo")]
+
+    def silo(*args, code=0):
+        with open(process.top / "out", "w+", encoding="utf-8") as out:  # a created container keeps it open
+            done = subprocess.run([*user, *args], cwd=process.bundle, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                  timeout=300, check=False)
+        text = (process.top / "out").read_text(encoding="utf-8")
+        assert done.returncode == code, (args, text)
+        return text
+
+    (process.bundle / "config.json").unlink(missing_ok=True)
+    silo("spec", "--rootless")
+    spec = json.loads((process.bundle / "config.json").read_text())
+    spec["process"].update(terminal=False, args=["sh", "-c", "id -u; cat /proc/self/uid_map; exit 4"])
+    process.write(spec)
+    text = silo("run", "c", code=4)
+    assert "the container has no cgroup" in text and text.split()[-4:] == ["0", "0", "1000", "1"]
+    spec["process"]["args"] = ["sleep", "1000"]
+    process.write(spec)
+    silo("create", "c")
+    silo("start", "c")
+    assert silo("exec", "c", "sh", "-c", "id -u; hostname").split()[-2:] == ["0", "silo"]
+    for command in (["pause", "c"], ["ps", "c"], ["update", "--memory", "1000000", "c"]):
+        assert "no cgroup" in silo(*command, code=1)
+    silo("kill", "c", "KILL")
+    until("it has ended", lambda: '"stopped"' in silo("state", "c"))
+    silo("delete", "c")
+    spec["linux"]["resources"] = {"memory": {"limit": 1 << 26}}
+    process.write(spec)
+    assert "limits need a cgroup" in silo("run", "c", code=1)
+    assert "needs root" in silo("--isolation", "hyperv", "run", "c", code=1)
+    assert not list((home / "silo-oci").glob("[!.]*"))
+
+
 # --- the specification
 
 def test_process_members(silo):
@@ -269,6 +311,11 @@ def test_limits_and_update(silo):
     assert silo("update", "--resources", "-", "c", stdin='{"memory": {"limit": 100663296}}').code == 0
     stats = json.loads(silo("events", "--stats", "c").out)
     assert stats["data"]["pids"]["limit"] == 60 and stats["data"]["memory"]["usage"]["limit"] == 96 << 20
+    silo("update", "--cpu-quota", "50000", "--cpu-burst", "20000", "--cpuset-cpus", "0", "c")
+    silo("update", "--cpu-idle", "1", "c")
+    if silo.mode == "process":
+        files = [(Path("/sys/fs/cgroup/cpu/silo") / silo.id / f).read_text() for f in ("cpu.cfs_burst_us", "cpu.idle")]
+        assert files == ["20000\n", "1\n"]
     silo("delete", "-f", "c")
 
 
@@ -299,12 +346,62 @@ def test_a_failing_hook_ends_the_create(silo):
     silo.assert_clean()
 
 
-def test_hook_timeout_and_start_container(process):
+def test_hook_timeout(process):
     process.spec("true", hooks={"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]})
     assert "timeout" in process("create", "c", code=1).err
-    process.run("true", hooks={"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo inside > /tmp/started"]}]})
-    assert (process.bundle / "rootfs/tmp/started").read_text() == "inside\n"
     process.assert_clean()
+
+
+def test_inner_hooks(silo):
+    """createContainer runs before the root is changed; in a machine only the root's programs are there."""
+    tmp = silo.bundle / "rootfs/tmp"
+    outer = "" if silo.mode == "hyperv" else silo.bundle / "rootfs"
+    hooks = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", f"cat > {outer}/tmp/created"], "env": ["PATH=/bin"]}],
+             "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "cat > /tmp/started"], "env": ["PATH=/bin"]}]}
+    silo.run("true", hooks=hooks, annotations={"a": "b"})
+    for name, status in (("created", "creating"), ("started", "created")):
+        state = json.loads((tmp / name).read_text())
+        assert (state["status"], state["id"], state["bundle"], state["annotations"]) == (
+            status, silo.id, str(silo.bundle), {"a": "b"}), state
+    hooks["startContainer"][0]["args"][2] = "echo why; exit 3"
+    assert "startContainer hook #0: exit status 3: why" in silo.run("true", hooks=hooks, code=1).err
+    silo.assert_clean()
+
+
+# --- what happens
+
+def test_events_tell_of_oom_and_end(silo):
+    silo.spec("sleep", "1000", linux__resources={"memory": {"limit": 32 << 20, "swap": 32 << 20}})
+    silo("run", "-d", "c")
+    with silo.popen("events", "--interval", "60s", "c", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as events:
+        assert json.loads(events.stdout.readline())["type"] == "stats"
+        silo("exec", "c", "sh", "-c", "a=x; while :; do a=$a$a; done", code=137)
+        assert json.loads(events.stdout.readline()) == {"type": "oom", "id": silo.id}
+        silo("delete", "-f", "c")
+        assert b"stats" not in events.stdout.read()
+    assert events.returncode == 0
+    silo.assert_clean()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    (tmp_path / "image").write_bytes(b"of the host\n".ljust(1 << 20))
+    device = subprocess.run(["losetup", "-f", "--show", tmp_path / "image"], capture_output=True, text=True, check=True).stdout.strip()
+    yield device
+    subprocess.run(["losetup", "-d", device], check=True)
+
+
+def test_devices(silo, disk):
+    """A block device is a disk of the machine; its numbers there are the machine's."""
+    numbers = os.stat(disk).st_rdev
+    device = {"path": disk, "type": "b", "major": os.major(numbers), "minor": os.minor(numbers)}
+    rule = {"allow": True, "type": "b", "major": device["major"], "minor": device["minor"], "access": "r"}
+    done = silo.run("sh", "-c", f"head -n 1 {disk}; (echo x > {disk}) 2>/dev/null || echo denied", linux__devices=[device],
+                    linux__resources={"devices": [{"allow": False, "access": "rwm"}, rule]})
+    assert done.out == "of the host\ndenied\n"
+    tty = {"path": "/dev/tty0", "type": "c", "major": 4, "minor": 0}
+    if silo.mode == "hyperv":
+        assert "linux.devices[0]: /dev/tty0" in silo.run("true", linux__devices=[tty], code=1).err
 
 
 def test_user_namespace(process):

@@ -158,7 +158,7 @@ static int check_state(const struct container *c, struct err *e)
 {
 	if (c->init.ended)
 		return err_set(e, ERR_CONFLICT, 0, "container %s is not running", c->b->id);
-	if (cgroup_is_frozen(c->cg))
+	if (cgroup_is_frozen(c->cg) && !(c->runtime && c->runtime->even_paused))
 		return err_set(e, ERR_CONFLICT, 0, "container %s is paused, unpause the container before exec",
 			       c->b->id);
 	return 0;

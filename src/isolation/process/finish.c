@@ -269,7 +269,7 @@ static struct caps wanted_caps(const struct child *ch, const struct caps *own)
 	if (ch->proc->user.username && ch->ids.uid != 0)
 		c.permitted = c.ambient & c.permitted;
 	c.effective &= c.permitted;
-	c.inheritable &= c.permitted;
+	c.inheritable &= c.bounding & own->permitted;
 	c.ambient &= c.permitted & c.inheritable;
 	return c;
 }

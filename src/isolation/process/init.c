@@ -19,6 +19,7 @@
 #include "os/mount.h"
 #include "os/netlink.h"
 #include "os/ns.h"
+#include "os/root.h"
 
 static const struct oci_namespace *namespace_of(const struct child *ch, uint64_t flag)
 {
@@ -132,11 +133,35 @@ int child_set_oom_score(void *arg, struct err *e)
 	/* an exec is judged as its container is */
 	const struct oci_process *p = ch->proc->has_oom_score_adj ? ch->proc : &ch->spec->process;
 	bool given = p->has_oom_score_adj;
+	struct err why = { 0 };
 	char text[16];
 
 	/* Without one 0: the monitor protects itself from the OOM killer, its container must not inherit that. */
 	snprintf(text, sizeof(text), "%d", given ? p->oom_score_adj : 0);
-	return io_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", text, e) && given ? -1 : 0;
+	if (!io_write_kernel(AT_FDCWD, "/proc/self/oom_score_adj", text, &why) || !given)
+		return 0;
+	/* an exec of an ordinary user may not say: it has his own */
+	if (why.sys == EACCES && ch->staged)
+		return 0;
+	*e = why;
+	return -1;
+}
+
+static bool lacks_cwd(void *arg)
+{
+	const struct child *ch = arg;
+	autoclose int dir = root_try_open(ch->root, ch->proc->cwd ? ch->proc->cwd : "/", O_PATH | O_DIRECTORY, 0, 0);
+
+	return dir < 0;
+}
+
+/* While a read-only root can still be written to. What went wrong is said when it is entered. */
+static int make_cwd(void *arg, struct err *e)
+{
+	struct child *ch = arg;
+	autoclose int dir = root_mkdirs(ch->root, ch->proc->cwd, 0755, 0, NULL);
+
+	return 0;
 }
 
 static bool wants_terminal(void *arg)
@@ -220,6 +245,7 @@ static const struct step init_steps[] = {
 	{ "terminal",       wants_terminal, child_open_terminal, NULL },
 	{ "sysctls",        NULL,           child_set_sysctls,   NULL },
 	{ "masked paths",   NULL,           child_mask_paths,    NULL },
+	{ "working directory", lacks_cwd,   make_cwd,            NULL },
 	{ "readonly paths", NULL,           child_lock_paths,    NULL },
 	{ "hooks",          wants_hooks,    run_hooks,           NULL },
 	{ "label",          NULL,           child_set_label,     NULL },
