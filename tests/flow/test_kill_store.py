@@ -10,10 +10,11 @@ import threading
 
 import pytest
 from conftest import BASE
+from engine import Engine
 from images import busybox_entries, docker_archive, entry, layer
 from registries import RealRegistry
 
-ROUNDS = int(os.environ.get("SILO_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("SILO_KILL_ROUNDS", "2"))
 MANY = [entry(f"many/{i}", data=os.urandom(2000)) for i in range(1500)]
 ARCHIVE = docker_archive(["flow/kill:1"], [layer(busybox_entries()), layer(MANY)])
 
@@ -36,13 +37,22 @@ def check(engine):
         engine.docker("image", "inspect", image)
 
 
-@pytest.fixture
-def loaded(own_engine):
-    engine = own_engine()
+@pytest.fixture(scope="module")
+def loaded(vm_dir):
+    engine = Engine(vm_dir).start()
     engine.docker("load", stdin=ARCHIVE)
     engine.docker("create", "--isolation=process", "--name", "killed", BASE, "true")
     engine.docker("cp", "-", "killed:/", stdin=layer(MANY))
-    return engine
+    yield engine
+    engine.assert_clean(engine.remove_containers())
+    engine.stop()
+    engine.remove()
+
+
+@pytest.fixture(autouse=True)
+def image(loaded):
+    """Each test finds the image under its name."""
+    loaded.docker("load", "-q", stdin=ARCHIVE)
 
 
 def interrupt(engine, seconds, *args, stdin=None):
