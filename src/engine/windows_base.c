@@ -28,7 +28,8 @@ static int find_version(const struct engine *g, const json_t *config, const stru
 	*out = windows_version_by_build(build);
 	return *out ? 0
 		    : err_set(e, ERR_NOT_FOUND, 0,
-			      "the image is based on Windows 10.0.%u: the Windows base of Silo can be 10.0.14393, 17763, "
+			      "the image is based on Windows 10.0.%u: the Windows base of Silo can be 10.0.14393, "
+			      "17763, "
 			      "20348, 25398 and 26100",
 			      build);
 }
@@ -42,7 +43,8 @@ json_t *windows_base_for(void *engine, const json_t *config, const char *hint, s
 
 	if (!json_bool(g->config, "windows-base-names", true)) {
 		err_set(e, ERR_NOT_FOUND, 0,
-			"the image lies over Microsoft's base, which Silo may not use, and \"windows-base-names\": false in "
+			"the image lies over Microsoft's base, which Silo may not use, and \"windows-base-names\": "
+			"false in "
 			"daemon.json keeps its own from taking that place");
 		return NULL;
 	}

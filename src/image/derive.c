@@ -32,8 +32,8 @@ static json_t *array_of(json_t *object, const char *key)
 /* The parent's config with a new "config", one step more, and the layer unless it is empty. */
 static char *derived_text(json_t *doc, const struct image_derived *d, const char *diff_id)
 {
-	static const char *const of_parent[] = { "id", "parent", "container", "container_config", "comment",
-						  WINDOWS_FORM_SOURCE };
+	static const char *const of_parent[] = { "id",      "parent",           "container", "container_config",
+						 "comment", WINDOWS_FORM_SOURCE };
 	bool empty = !strcmp(diff_id, EMPTY_DIFF_ID);
 	json_t *rootfs = json_object_get(doc, "rootfs"), *step;
 	struct timespec now = time_now();

@@ -31,7 +31,7 @@ struct helper {
 	struct unpack_limits limits;
 	char **paths;
 	size_t n_paths, cap_paths;
-	json_t *notes; /* borrowed, or NULL */
+	json_t *notes;           /* borrowed, or NULL */
 	unpack_file_fn *on_file; /* told of complete files; or NULL */
 	void *arg;
 	struct unpack_result result;

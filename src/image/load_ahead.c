@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/tar_format.h"
 #include "image/beneath.h"
 #include "image/compression.h"
 #include "image/load.h"
@@ -78,9 +79,33 @@ struct ahead *load_ahead_new(struct work *w, int archive)
 	return NULL;
 }
 
+/* A layer in Microsoft's format: it is converted later, or it is gigabytes of a base that nobody will look at. */
+static bool is_windows_layer(int fd)
+{
+	static const char *const tops[] = { "Files", "Hives" };
+	char head[8 * TAR_BLOCK] = { 0 };
+	const struct ustar *h = (const struct ustar *)head;
+	size_t at = 0;
+
+	if (pread(fd, head, sizeof(head), 0) != sizeof(head))
+		return false;
+	if (h->type == 'x') {
+		uint64_t n = strtoull(h->size, NULL, 8);
+
+		at = n < sizeof(head) ? TAR_BLOCK + n + tar_padding(n) : sizeof(head);
+	}
+	for (size_t i = 0; at < sizeof(head) - TAR_BLOCK && i < array_len(tops); i++)
+		if (!strncmp(head + at, tops[i], 5) && (head[at + 5] == '/' || !head[at + 5]))
+			return true;
+	return false;
+}
+
 static bool looks_like_layer(int fd)
 {
 	char magic[5];
+
+	if (is_windows_layer(fd))
+		return false;
 
 	return compression_of_file(fd) != COMPRESSION_NONE ||
 	       (pread(fd, magic, sizeof(magic), USTAR_AT) == sizeof(magic) && !memcmp(magic, "ustar", sizeof(magic)));

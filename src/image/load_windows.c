@@ -30,8 +30,9 @@ static int open_blob(struct load *l, const struct part *p, int *fd, struct err *
 		return *fd < 0 ? -1 : 0;
 	if (digest_of_file(*fd, digest, &bytes, e))
 		return -1;
-	return strcmp(digest, p->digest) ? err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", p->digest, digest)
-					 : 0;
+	return strcmp(digest, p->digest)
+		       ? err_set(e, ERR_INVALID, 0, "blob %s: digest mismatch, got %s", p->digest, digest)
+		       : 0;
 }
 
 /* No progress: it is said to whoever wants none of that, too. */

@@ -280,7 +280,8 @@ static json_t *new_history(const struct windows_form *f, const json_t *old)
 	return out;
 }
 
-static char *new_config(const struct windows_form *f, const struct image_new *n, const struct layer *layers, size_t count)
+static char *new_config(const struct windows_form *f, const struct image_new *n, const struct layer *layers,
+			size_t count)
 {
 	autojson *doc = json_deep_copy(n->config);
 	json_t *ids = json_array(), *features = json_object_get(doc, "os.features");

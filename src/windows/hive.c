@@ -42,7 +42,7 @@ enum {
 struct hive {
 	const uint8_t *bins;
 	size_t n;
-	uint8_t *seen; /* a bit for each place where a key may be */
+	uint8_t *seen;    /* a bit for each place where a key may be */
 	size_t data_left; /* bytes of data that may still be handed out */
 	size_t values_left;
 	hive_key_fn *each;

@@ -29,7 +29,7 @@ struct hive_value {
 	uint32_t type;
 	const uint8_t *data;
 	size_t n;
-	bool deleted; /* a tombstone */
+	bool deleted;   /* a tombstone */
 	uint8_t *owned; /* data that lay in pieces */
 };
 

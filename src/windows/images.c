@@ -54,13 +54,12 @@ static int describe_layers(const struct recipe *r, const json_t *stamp, json_t *
 static char *config_text(const struct windows_name *name, const struct recipe *r, const json_t *stamp, struct err *e)
 {
 	json_t *ids = json_array(), *history = json_array();
-	autojson *doc = json_pack("{s:s, s:s, s:o, s:[s], s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}",
-				  "architecture", "amd64", "os", "windows", "os.version",
-				  json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION), "os.features",
-				  WINDOWS_FORM_FEATURE, "created", CREATED, "author", "Silo", "config", "Cmd",
-				  "c:\\windows\\system32\\cmd.exe", "User",
-				  name->nano ? "ContainerUser" : "ContainerAdministrator", "WorkingDir", "", "history",
-				  history, "rootfs", "type", "layers", "diff_ids", ids);
+	autojson *doc = json_pack(
+		"{s:s, s:s, s:o, s:[s], s:s, s:s, s:{s:[s], s:s, s:s}, s:o, s:{s:s, s:o}}", "architecture", "amd64",
+		"os", "windows", "os.version", json_sprintf("10.0.%u.%d", name->version->build, WINDOWS_REVISION),
+		"os.features", WINDOWS_FORM_FEATURE, "created", CREATED, "author", "Silo", "config", "Cmd",
+		"c:\\windows\\system32\\cmd.exe", "User", name->nano ? "ContainerUser" : "ContainerAdministrator",
+		"WorkingDir", "", "history", history, "rootfs", "type", "layers", "diff_ids", ids);
 
 	return describe_layers(r, stamp, ids, history, e) ? NULL : json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
 }

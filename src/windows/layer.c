@@ -103,7 +103,7 @@ static int emit_with(struct convert *c, const struct tar_entry *t, const char *p
 {
 	unsigned attributes = attributes_of(t);
 	char text[16];
-	struct tar_xattr dos = { .name = (char *)(uintptr_t)"user.DOSATTRIB", .value = text };
+	struct tar_xattr dos = { .name = (char *)(uintptr_t) "user.DOSATTRIB", .value = text };
 	const struct tar_entry made = { .name = (char *)(uintptr_t)path,
 					.link = (char *)(uintptr_t)link,
 					.type = type,
@@ -299,9 +299,10 @@ static int check_system_file(const char *path, struct err *e)
 
 	for (size_t i = 0; !strncasecmp(path, directory, strlen(directory)) && i < array_len(own); i++)
 		if (!strcasecmp(path + strlen(directory), own[i]))
-			return err_set(e, ERR_INVALID, 0,
-				       "it brings a %s of its own: a layer of Microsoft's base that isn't marked as one",
-				       own[i]);
+			return err_set(
+				e, ERR_INVALID, 0,
+				"it brings a %s of its own: a layer of Microsoft's base that isn't marked as one",
+				own[i]);
 	return 0;
 }
 

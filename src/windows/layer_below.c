@@ -23,7 +23,8 @@ static int below_options(struct str *out, struct err *e)
 
 	str_init(out, OPTIONS_MAX);
 	str_puts(out, "lowerdir=");
-	for (unsigned i = 0; snprintf(name, sizeof(name), "%u", i) && !fstatat(AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW); i++)
+	for (unsigned i = 0;
+	     snprintf(name, sizeof(name), "%u", i) && !fstatat(AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW); i++)
 		str_printf(out, "%s:", name);
 	str_puts(out, UNPACK_EMPTY);
 	return out->full ? err_set(e, ERR_LIMIT, 0, "too many layers") : 0;
@@ -56,7 +57,8 @@ int windows_layer_below(struct err *e)
 		return err_set(e, ERR_SYSTEM, errno, UNPACK_MERGED);
 	detached = mount_clone(merged, "", false, e);
 	if (detached < 0 ||
-	    mount_change(detached, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, 0, 0, false, e))
+	    mount_change(detached, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, 0, 0,
+			 false, e))
 		return -1;
 	if (umount2(UNPACK_MERGED, MNT_DETACH))
 		return err_set(e, ERR_SYSTEM, errno, UNPACK_MERGED);

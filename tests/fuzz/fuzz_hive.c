@@ -26,7 +26,8 @@ static void fix_sum(uint8_t *data)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	struct registry *r = registry_parse("WINE REGISTRY Version 2\n\n[Software\\\\A] 1\n\"x\"=\"y\"\n\n[Software\\\\A\\\\B] 1\n\n");
+	struct registry *r = registry_parse(
+		"WINE REGISTRY Version 2\n\n[Software\\\\A] 1\n\"x\"=\"y\"\n\n[Software\\\\A\\\\B] 1\n\n");
 	struct registry *again;
 	autofree uint8_t *copy = xcalloc(n + 1, 1);
 	size_t links = 0;

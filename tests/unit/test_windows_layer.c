@@ -107,15 +107,16 @@ static void finish(struct maker *m, uint32_t root)
 	put(m->data + 508, sum, 4);
 }
 
-static const char before[] = "WINE REGISTRY Version 2\n;; a comment\n\n"
-			     "[Software\\\\Keep] 1\n\"a\"=\"1\"\n\"B\"=hex:01,\\\n  02\n\n"
-			     "[Software\\\\Gone] 1\n\"a\"=\"1\"\n\n"
-			     "[Software\\\\Gone\\\\Below] 1\n\n"
-			     "[Software\\\\Local] 1\n\"old\"=\"1\"\n\n"
-			     "[Software\\\\Local\\\\Below] 1\n\"stays\"=\"1\"\n\n"
-			     "[Software\\\\Tree\\\\Below] 1\n\n"
-			     "[Software\\\\\\x41f\\x440\\[x\\]] 1\n\"n\"=\"1\"\n\n"
-			     "[Software\\\\Microsoft\\\\Windows NT\\\\CurrentVersion] 1\n\"CurrentBuild\"=\"20348\"\n\n";
+static const char before[] =
+	"WINE REGISTRY Version 2\n;; a comment\n\n"
+	"[Software\\\\Keep] 1\n\"a\"=\"1\"\n\"B\"=hex:01,\\\n  02\n\n"
+	"[Software\\\\Gone] 1\n\"a\"=\"1\"\n\n"
+	"[Software\\\\Gone\\\\Below] 1\n\n"
+	"[Software\\\\Local] 1\n\"old\"=\"1\"\n\n"
+	"[Software\\\\Local\\\\Below] 1\n\"stays\"=\"1\"\n\n"
+	"[Software\\\\Tree\\\\Below] 1\n\n"
+	"[Software\\\\\\x41f\\x440\\[x\\]] 1\n\"n\"=\"1\"\n\n"
+	"[Software\\\\Microsoft\\\\Windows NT\\\\CurrentVersion] 1\n\"CurrentBuild\"=\"20348\"\n\n";
 
 static char *apply(struct maker *m, struct err *e)
 {
@@ -133,7 +134,8 @@ static void make_delta(struct maker *m)
 	uint32_t keep[] = { make_value(m, "A", 1, "n\0e\0w\0\0\0", 8, false), make_value(m, "b", 0, "", 0, true),
 			    make_value(m, "n\"\\", 4, "\x2a\0\0\0", 4, false) };
 	uint32_t local[] = { make_value(m, "new", 3, "\1\2", 2, false) };
-	uint32_t build[] = { make_value(m, "CurrentBuild", 1, "9\0\0\0", 4, false), make_value(m, "x", 3, "\1", 1, false) };
+	uint32_t build[] = { make_value(m, "CurrentBuild", 1, "9\0\0\0", 4, false),
+			     make_value(m, "x", 3, "\1", 1, false) };
 	uint32_t version = make_key(m, "CurrentVersion", HIVE_TOMBSTONE - 1, build, 2, NULL, 0);
 	uint32_t nt = make_key(m, "Windows NT", 0, NULL, 0, &version, 1);
 	uint32_t keys[] = { make_key(m, "keep", 0, keep, 3, NULL, 0),
