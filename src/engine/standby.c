@@ -79,12 +79,13 @@ static json_t *rehearsal_silo(struct engine *g, const char *id, uid_t uid, const
 	autofree char *seccomp = NULL;
 	autofree char *image = NULL;
 	autojson *caps = spec_caps(NULL);
+	unsigned flags = 0; /* the default profile has none */
 	char image_id[IMAGE_ID_MAX];
 
 	if (image_resolve(g->images, "silo/base:latest", image_id, e))
 		return NULL;
 	image = image_erofs(g->images, image_id, e);
-	if (!image || seccomp_profile_file(cache, caps, NULL, &seccomp, e) ||
+	if (!image || seccomp_profile_file(cache, caps, NULL, &seccomp, &flags, e) ||
 	    io_write_file(AT_FDCWD, hosts, "127.0.0.1\tlocalhost\n", strlen("127.0.0.1\tlocalhost\n"), 0644, false, e))
 		return NULL;
 	return json_pack("{s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s}], s:s, s:s, s:{s:s, s:s, s:I}}", "id", id, "isolation",
