@@ -42,7 +42,7 @@ int api_container_attach(struct request *r, struct err *e)
 {
 	bool tty = false;
 
-	if (engine_container_attach_check(r->engine, r->param[0], &tty, e) < 0)
+	if (engine_container_attach_check(r->engine, r->param[0], query_str(r, "detachKeys"), &tty, e) < 0)
 		return -1;
 	/* `docker run` sends start as soon as it has seen our head: it must not overtake the attach. */
 	r->hijack.run_first = is_silent(r);

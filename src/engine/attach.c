@@ -14,15 +14,23 @@
 #include "engine/create.h"
 #include "engine/state.h"
 #include "monitor/client.h"
+#include "monitor/keys.h"
 
-int engine_container_attach_check(struct engine *g, const char *ref, bool *tty, struct err *e)
+int attach_check_keys(const char *keys, struct err *e)
+{
+	struct keys parsed;
+
+	return keys && *keys ? keys_parse(keys, &parsed, e) : 0;
+}
+
+int engine_container_attach_check(struct engine *g, const char *ref, const char *detach_keys, bool *tty, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
 	autojson *config = c ? record_config(c) : NULL;
 	enum life to;
 	int rc;
 
-	if (!c)
+	if (!c || attach_check_keys(detach_keys, e) < 0)
 		return -1;
 	*tty = json_bool(config, "Tty", false);
 	pthread_mutex_lock(&c->lock);

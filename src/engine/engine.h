@@ -86,7 +86,8 @@ struct attach_options {
 };
 /* Whether the streams are raw (tty) or multiplexed; ERR_NOT_FOUND / ERR_CONFLICT as attach itself would give. To be
  * called before the connection is upgraded. */
-int engine_container_attach_check(struct engine *g, const char *ref, bool *tty, struct err *e) must_check;
+int engine_container_attach_check(struct engine *g, const char *ref, const char *detach_keys, bool *tty,
+				  struct err *e) must_check;
 /* Hand the hijacked socket to the container's streams. client_fd is taken. A container that isn't running yet gets it
  * when it starts. */
 int engine_container_attach(struct engine *g, const char *ref, const struct attach_options *o, int client_fd,

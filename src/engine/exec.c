@@ -85,7 +85,8 @@ json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body
 	json_t *cmd = json_object_get(exec, "Cmd");
 	struct exec *x;
 
-	if (!exec || check_running(c, ref, DO_EXEC, e) < 0)
+	if (!exec || check_running(c, ref, DO_EXEC, e) < 0 ||
+	    attach_check_keys(json_str(exec, "DetachKeys", ""), e) < 0)
 		return NULL;
 	if (json_array_size(cmd) == 0 || json_string_length(json_array_get(cmd, 0)) == 0) {
 		err_set(e, ERR_INVALID, 0, "No exec command specified");

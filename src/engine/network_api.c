@@ -222,6 +222,7 @@ static bool is_name(const char *name)
 static int check_creation(struct networking *w, const struct creation *x, struct err *e)
 {
 	static const char *const reserved[] = { "bridge", "host", "none", "default", "nat" };
+	void *option = json_object_iter(json_member(x->ipam, "Options"));
 
 	if (!is_name(x->name))
 		return err_set(e, ERR_INVALID, 0,
@@ -238,6 +239,9 @@ static int check_creation(struct networking *w, const struct creation *x, struct
 			       "could not find plugin %.100s in v1 plugin registry: plugin not found", x->driver);
 	if (strcmp(x->ipam_driver, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED, 0, "IPAM driver %.100s is not supported by Silo", x->ipam_driver);
+	if (option)
+		return err_set(e, ERR_UNSUPPORTED, 0, "IPAM option %.100s is not supported by Silo",
+			       json_object_iter_key(option));
 	for (const struct network *n = w->networks; n; n = n->next) {
 		if (strcmp(n->name, x->name) == 0)
 			return err_set(e, ERR_CONFLICT, 0, "network with name %s already exists", x->name);

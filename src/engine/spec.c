@@ -118,7 +118,9 @@ static bool no_new_privileges(const json_t *host)
 /* A name is looked up inside the root file system, by whoever has it: the raw text goes along. */
 static json_t *make_user(const struct spec_input *in, const char *user)
 {
-	json_t *out = json_pack("{s:i, s:i, s:s}", "uid", 0, "gid", 0, "username", user);
+	/* nobody said anything: root, with the groups that he has in the image */
+	const char *name = *user || windows_is(in->config) ? user : "0";
+	json_t *out = json_pack("{s:i, s:i, s:s}", "uid", 0, "gid", 0, "username", name);
 	json_t *groups = json_object_get(in->host, "GroupAdd"), *gids = json_array(), *entry;
 	size_t i;
 

@@ -101,6 +101,9 @@ void run_unpark(struct engine *g, struct container *c);
 int run_park_files(struct engine *g, struct container *c, struct err *e) must_check;
 void run_linger(struct engine *g, struct container *c);
 
+/* Are these keys to detach, where any are given? (attach.c) */
+int attach_check_keys(const char *keys, struct err *e) must_check;
+
 /* --- preparer (prepare.c): parks containers after their creation was answered ---------------------------------------- */
 struct preparer *preparer_new(struct engine *g, struct err *e) must_check;
 void preparer_free(struct preparer *p);

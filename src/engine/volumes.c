@@ -38,6 +38,12 @@ json_t *engine_volume_create(struct engine *g, const json_t *body, struct err *e
 	char random[65];
 	bool made;
 
+	if (json_member(body, "ClusterVolumeSpec")) {
+		err_set(e, ERR_UNAVAILABLE, 0,
+			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this "
+			"node to swarm and try again.");
+		return NULL;
+	}
 	if (json_get_str(body, "Name", "", &v.name, e) < 0 || json_get_str(body, "Driver", "", &v.driver, e) < 0 ||
 	    json_get_object(body, "DriverOpts", &options, e) < 0 || json_get_object(body, "Labels", &labels, e) < 0 ||
 	    check_strings(options, "DriverOpts", e) < 0 || check_strings(labels, "Labels", e) < 0)

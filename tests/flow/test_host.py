@@ -49,7 +49,8 @@ def test_config_file(own_engine, tmp_path):
 
 
 def test_bad_config_file(tmp_path):
-    for text, word in (("{", "daemon.json"), ('{"nonsense": 1}', "nonsense"), ('{"isolation": 5}', "isolation")):
+    for text, word in (("{", "daemon.json"), ('{"nonsense": 1}', "nonsense"), ('{"isolation": 5}', "isolation"),
+                       ('{"log-driver": "syslog"}', "log-driver, log-opts: logger: no log driver named 'syslog'")):
         (tmp_path / "daemon.json").write_text(text)
         done = subprocess.run([program("silod"), "--root", tmp_path / "r", "--exec-root", tmp_path / "e", "--config-file",
                                tmp_path / "daemon.json"], capture_output=True, text=True, timeout=30, check=False)

@@ -19,6 +19,7 @@ struct child {
 	const struct process_io *io;
 	int report;           /* where the program says its exit code; -1 */
 	int sync, go, status; /* go, status: of runtime_wants; -1 */
+	bool is_exec;         /* joins a container that runs */
 	bool staged;          /* born in a user namespace by a first process, which has done the host's part */
 	pid_t pid;            /* as the runtime sees it; known when there are hooks */
 	int root_tree;        /* a prepared root file system as a detached clone; -1 */

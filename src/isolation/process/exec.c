@@ -80,6 +80,7 @@ static _Noreturn void exec_child(struct process *p, const struct oci_process *sp
 
 	umask(0);
 	child_init(&ch, p->c, spec, io, sync);
+	ch.is_exec = true;
 	ch.report = p->report_end;
 	ch.staged = p->in_userns;
 	child_run(&ch, exec_steps, array_len(exec_steps));

@@ -237,7 +237,7 @@ static int cwd_error(struct child *ch, int sys, struct err *e)
 	return child_verbatim(ch, e);
 }
 
-/* A missing directory is made, as Docker does. Magic links are refused, and the result must have a path inside the
+/* A missing directory is made for a container, not for an exec, as Docker does. Magic links are refused, and the result must have a path inside the
  * root: getcwd(2) gives "(unreachable)" for anything else. */
 static int enter_cwd(void *arg, struct err *e)
 {
@@ -246,7 +246,7 @@ static int enter_cwd(void *arg, struct err *e)
 	autoclose int dir = root_try_open(root, ch->proc->cwd, O_PATH | O_DIRECTORY, 0, 0);
 	char path[PATH_MAX];
 
-	if (dir < 0 && errno == ENOENT) {
+	if (dir < 0 && errno == ENOENT && !ch->is_exec) {
 		dir = root_mkdirs(root, ch->proc->cwd, 0755, 0, e);
 		if (dir < 0)
 			return child_verbatim(ch, e);
