@@ -111,16 +111,18 @@ static int tell_layer(struct push *p, struct push_layer *l, struct err *e)
 {
 	char status[sizeof(l->status)];
 	int64_t bytes;
+	bool counted;
 
 	pthread_mutex_lock(&p->crew.lock);
 	memcpy(status, l->status, sizeof(status));
 	bytes = l->done_bytes;
 	pthread_mutex_unlock(&p->crew.lock);
-	if (!strcmp(status, l->told) && bytes == l->told_bytes)
+	counted = !strcmp(status, "Pushing");
+	if (!strcmp(status, l->told) && (!counted || bytes == l->told_bytes))
 		return 0;
 	memcpy(l->told, status, sizeof(status));
 	l->told_bytes = bytes;
-	return client_status(p->client, l->id, status, bytes, strcmp(status, "Pushing") ? 0 : l->bytes, e);
+	return client_status(p->client, l->id, status, bytes, counted ? l->bytes : 0, e);
 }
 
 static int tell_all(void *arg, struct err *e)

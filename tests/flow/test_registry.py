@@ -639,11 +639,14 @@ def test_push_and_skopeo(engine, docker, real, tmp_path):
     docker("tag", "push:1", name)
     first = docker("push", name).out
     assert f"The push refers to repository [{registry.name}/lib/push]\n" in first
-    assert first.count(": Pushed\n") == 2, first
+    assert first.count(": Pushed\n") == 2 and first.count(": Preparing\n") == 2, first
     digest = first.rsplit("digest: ", 1)[1].split()[0]
     assert engine.inspect("push:1")["RepoDigests"] == [f"{registry.name}/lib/push@{digest}"]
     manifest = raw_manifest(engine, name)
     assert images.digest(manifest) == digest and f"size: {len(manifest)}\n" in first
+    # Here the CLI is the registry's client itself.
+    seen = engine.command("docker", "manifest", "inspect", "-v", "--insecure", name, env=engine.cli_environment)
+    assert json.loads(seen)["Descriptor"]["digest"] == digest
     again = docker("push", name).out
     assert again.count(": Layer already exists\n") == 2 and digest in again, again
     # Another repository of the same registry: nothing is sent.

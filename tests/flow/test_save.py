@@ -108,6 +108,29 @@ def test_skopeo(engine, images, tmp_path):
     engine.docker("rmi", "flow/other:1")
 
 
+@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+def test_podman(engine, images, tmp_path):
+    """The same image, by its id, in podman's store and back again in both of its forms."""
+    def podman(*args):
+        where = ["--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs", "--cgroup-manager",
+                 "cgroupfs"]
+        return subprocess.run(["podman", *where, *args], check=True, capture_output=True, text=True, timeout=120).stdout
+
+    before = ids(engine, images)
+    saved = tmp_path / "saved.tar"
+    engine.docker("save", "-o", str(saved), *images)
+    podman("load", "-i", saved)
+    listed = dict(line.split() for line in podman("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+                  .splitlines())
+    assert {name.split("/", 1)[1]: image for name, image in listed.items()} == dict(zip(images, before))
+    for form in ("docker-archive", "oci-archive"):
+        podman("save", "-q", "--format", form, "-o", tmp_path / form, images[0])
+        engine.docker("rmi", "-f", before[0])
+        name = engine.docker("load", "-i", tmp_path / form).line.removeprefix("Loaded image: ")  # localhost/..., of podman
+        assert name.endswith(images[0]) and ids(engine, [name]) == before[:1]
+    engine.docker("rmi", name)
+
+
 def test_parents(engine):
     """What an image was made from stays as long as it is needed, and goes with it when nothing else keeps it."""
     engine.docker("image", "prune", "-f")  # what other tests left
