@@ -123,8 +123,10 @@ static const struct step build_steps[] = {
 	{ "add Silo's programs",                       NULL,  build_programs,    NULL },
 	{ "link copies",                               NULL,  build_link_copies, NULL },
 	{ "leave out what servercore doesn't need",    NULL,  build_prune_core,  NULL },
+	{ "leave out classes without programs",        NULL,  build_prune_classes, NULL },
 	{ "pack servercore",                           NULL,  pack_core,         NULL },
 	{ "leave out what nanoserver doesn't need",    NULL,  build_prune_nano,  NULL },
+	{ "leave out classes without programs",        NULL,  build_prune_classes, NULL },
 	{ "pack nanoserver",                           NULL,  pack_nano,         NULL },
 };
 

@@ -45,5 +45,7 @@ int build_tune(void *arg, struct err *e);
 int build_link_copies(void *arg, struct err *e);
 int build_prune_core(void *arg, struct err *e);
 int build_prune_nano(void *arg, struct err *e);
+/* classes.c */
+int build_prune_classes(void *arg, struct err *e);
 
 #endif
