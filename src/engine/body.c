@@ -317,8 +317,13 @@ void body_merge_image(json_t *config, const json_t *image)
 	merge_env(config, image);
 	/* An entrypoint of the request's own also drops the image's arguments. [""] = no entrypoint. */
 	if (is_empty(json_object_get(config, "Entrypoint"))) {
-		if (is_empty(json_object_get(config, "Cmd")) && !is_empty(json_object_get(image, "Cmd")))
-			json_object_set(config, "Cmd", json_object_get(image, "Cmd"));
+		if (is_empty(json_object_get(config, "Cmd"))) {
+			if (!is_empty(json_object_get(image, "Cmd")))
+				json_object_set(config, "Cmd", json_object_get(image, "Cmd"));
+			/* Whether it is a command line of Windows already. */
+			if (json_bool(image, "ArgsEscaped", false))
+				json_object_set_new(config, "ArgsEscaped", json_true());
+		}
 		if (!is_empty(json_object_get(image, "Entrypoint")))
 			json_object_set(config, "Entrypoint", json_object_get(image, "Entrypoint"));
 	} else if (json_array_size(json_object_get(config, "Entrypoint")) == 1 &&

@@ -34,6 +34,7 @@ static const char *const version_values[] = {
 struct apply {
 	struct registry *registry;
 	const char *prefix;
+	const struct hive_choice *choice;
 	size_t deletions, links;
 };
 
@@ -96,12 +97,25 @@ static int count_deletion(struct apply *a, struct err *e)
 		       : 0;
 }
 
+static bool is_below(const char *path, const char *const *keys)
+{
+	for (; *keys; keys++) {
+		size_t n = strlen(*keys);
+
+		if (!strncasecmp(path, *keys, n) && (!path[n] || path[n] == '\\'))
+			return true;
+	}
+	return false;
+}
+
 static int apply_key(void *arg, const struct hive_key *key, struct err *e)
 {
 	struct apply *a = arg;
 	autofree char *path = xasprintf("%s%s%s", a->prefix, *a->prefix && *key->path ? "\\" : "", key->path);
 	/* The root of a file without a prefix has no section, and no values. */
 	if (!*path)
+		return 0;
+	if (a->choice && (!is_below(key->path, a->choice->only) || is_below(key->path, a->choice->but)))
 		return 0;
 	/* The root of a hive and the key with the version can't go. */
 	bool stays = !*key->path || !strcasecmp(path, VERSION_KEY);
@@ -122,9 +136,10 @@ static int apply_key(void *arg, const struct hive_key *key, struct err *e)
 	return 0;
 }
 
-int hive_apply(struct registry *r, const char *prefix, const uint8_t *data, size_t n, size_t *links, struct err *e)
+int hive_apply(struct registry *r, const char *prefix, const struct hive_choice *choice, const uint8_t *data, size_t n,
+	       size_t *links, struct err *e)
 {
-	struct apply a = { .registry = r, .prefix = prefix };
+	struct apply a = { .registry = r, .prefix = prefix, .choice = choice };
 
 	if (hive_walk(data, n, apply_key, &a, e))
 		return -1;

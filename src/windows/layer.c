@@ -22,13 +22,23 @@
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
-#define DRIVE_C (&WINDOWS_DRIVE_C[1])
+#define DRIVE_C "wine/drive_c" /* WINDOWS_DRIVE_C in a tar */
 #define COPY_BYTES (256 * KIB)
 #define ATTRIBUTE_READONLY 1u
 #define ATTRIBUTES_KEPT 6u /* hidden, system */
 
 /* What isn't kept, counted, and told once at the end. */
-enum note { NOTE_STREAM, NOTE_DESCRIPTOR, NOTE_MOUNT, NOTE_LINK, NOTE_XATTR, NOTE_HIVE, NOTE_KEY_LINK, NOTES };
+enum note {
+	NOTE_STREAM,
+	NOTE_DESCRIPTOR,
+	NOTE_MOUNT,
+	NOTE_LINK,
+	NOTE_XATTR,
+	NOTE_HIVE,
+	NOTE_KEY_LINK,
+	NOTE_PROFILE,
+	NOTES
+};
 
 static const char *const note_texts[NOTES] = {
 	[NOTE_STREAM] = "alternate data streams were left out: Wine has none",
@@ -38,6 +48,7 @@ static const char *const note_texts[NOTES] = {
 	[NOTE_XATTR] = "extended attributes of NTFS were left out",
 	[NOTE_HIVE] = "files in Hives/ that are no known hive were left out",
 	[NOTE_KEY_LINK] = "symbolic links of the registry were left out",
+	[NOTE_PROFILE] = "registries of users couldn't be read",
 };
 
 struct convert {
@@ -228,42 +239,53 @@ static int hard_link(struct convert *c, const struct tar_entry *t, struct name *
 	return emit_with(c, t, path, 0, to, 0, e);
 }
 
-/* "\??\C:\x", "C:\x", "\x" and "..\x" as a symbolic link of Linux; NULL: it leads out of drive C:. */
-static char *link_target(struct convert *c, const char *text)
+/* Slashes instead of backslashes, without the drive; NULL: not on drive C:, or no path at all. */
+static char *path_on_c(const char *text)
 {
-	const char *at = text;
-	char clean[TAR_NAME_MAX];
-	struct name *target = NULL;
-	autofree char *copy = NULL;
+	bool device = str_starts(text, "\\??\\") || str_starts(text, "\\\\?\\");
+	bool drive, rooted;
 
-	if (str_starts(at, "\\??\\") || str_starts(at, "\\\\?\\"))
-		at += 4;
-	bool drive = strlen(at) > 1 && at[1] == ':';
-
-	if (drive && (at[0] | 32) != 'c')
+	text += device ? 4 : 0;
+	drive = *text && text[1] == ':';
+	if ((drive && (text[0] | 32) != 'c') || (device && !drive))
 		return NULL;
-	at += drive ? 2 : 0;
-	copy = xstrdup(at);
-	for (char *p = copy; *p; p++)
+	autofree char *out = xstrdup(text + (drive ? 2 : 0));
+
+	for (char *p = out; *p; p++)
 		if (*p == '\\')
 			*p = '/';
-	if (str_starts(at, "\\\\") || str_starts(at, "//") || str_starts(at, "\\?") || strchr(copy, ':') || !*copy)
-		return NULL;
-	if (*copy != '/')
-		return drive ? NULL : take_ptr(&copy);
-	if (extract_clean_path(copy, clean, &(struct err){ 0 }))
-		return NULL;
-	if (*clean && !find_path(c, clean, &target, &(struct err){ 0 }) && target) {
-		autofree char *path = names_path(target);
+	rooted = *out == '/';
+	/* "C:x" and "\\server\share" */
+	return !*out || (drive && !rooted) || (rooted && out[1] == '/') || strchr(out, ':') ? NULL : take_ptr(&out);
+}
 
-		return xasprintf("/%s", path);
+/* The target of a link at path as Linux has it, with the names that are there; NULL: it leads out of drive C:. */
+static char *link_target(struct convert *c, const char *text, const char *path)
+{
+	autofree char *on_c = path_on_c(text);
+	struct name *target = NULL;
+	autofree char *clean = NULL;
+
+	if (!on_c)
+		return NULL;
+	if (*on_c != '/') {
+		autofree char *whole = xasprintf("%.*s/%s", (int)(strrchr(path, '/') - path), path, on_c);
+
+		clean = path_clean(whole + strlen(DRIVE_C));
+	} else {
+		clean = path_clean(on_c);
 	}
-	return xasprintf(WINDOWS_DRIVE_C "%s%s", *clean ? "/" : "", clean);
+	if (clean[1] && !find_path(c, clean + 1, &target, &(struct err){ 0 }) && target) {
+		autofree char *found = names_path(target);
+
+		return xasprintf("/%s", found);
+	}
+	return xasprintf(WINDOWS_DRIVE_C "%s", clean[1] ? clean : "");
 }
 
 static int symbolic_link(struct convert *c, const struct tar_entry *t, const char *path, struct err *e)
 {
-	autofree char *target = link_target(c, t->link ? t->link : "");
+	autofree char *target = link_target(c, t->link ? t->link : "", path);
 
 	if (!target) {
 		note(c, NOTE_MOUNT, t->name);
@@ -306,6 +328,35 @@ static int check_system_file(const char *path, struct err *e)
 	return 0;
 }
 
+/* The registry of the container's user: a file like any other, and HKEY_CURRENT_USER. */
+static int profile(struct convert *c, const struct tar_entry *t, const char *path, struct err *e)
+{
+	autofree uint8_t *data = layer_registry_read(t, c->reader, e);
+	struct err why = { 0 };
+
+	if (!data || emit_with(c, t, path, S_IFREG, NULL, t->size, e) ||
+	    layer_out_data(c->out, data, (size_t)t->size, e) || layer_out_padding(c->out, t->size, e))
+		return -1;
+	/* It may have been in use when the layer was made. */
+	if (layer_registry_profile(c->registry, data, (size_t)t->size, &c->notes[NOTE_KEY_LINK], &why)) {
+		if (why.kind != ERR_INVALID)
+			return *e = why, -1;
+		note(c, NOTE_PROFILE, t->name);
+	}
+	return 0;
+}
+
+static bool is_profile(const struct tar_entry *t, const char *path)
+{
+	static const char *const files[] = { DRIVE_C "/users/containeradministrator/ntuser.dat",
+					     DRIVE_C "/users/containeruser/ntuser.dat" };
+
+	for (size_t i = 0; t->size <= HIVE_BYTES_MAX && i < array_len(files); i++)
+		if (!strcasecmp(files[i], path))
+			return true;
+	return false;
+}
+
 static int object(struct convert *c, const struct tar_entry *t, struct name *self, struct err *e)
 {
 	autofree char *path = names_path(self);
@@ -317,6 +368,8 @@ static int object(struct convert *c, const struct tar_entry *t, struct name *sel
 	case S_IFDIR:
 		return emit_with(c, t, path, S_IFDIR, NULL, 0, e);
 	case S_IFREG:
+		if (is_profile(t, path))
+			return profile(c, t, path, e);
 		return emit_with(c, t, path, S_IFREG, NULL, t->size, e) || file_data(c, t, e) ? -1 : 0;
 	case S_IFLNK:
 		return symbolic_link(c, t, path, e);

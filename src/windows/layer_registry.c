@@ -16,7 +16,13 @@
 #define FILE_TIME 1700000000
 
 /* Wine's files. */
-static const char *const files[] = { "system.reg", "userdef.reg" };
+static const char *const files[] = { "system.reg", "userdef.reg", "user.reg" };
+#define FILE_OF_USER 2
+
+/* Of a user's hive: what programs and users have put there. The rest is what Windows makes for each user. */
+static const char *const profile_keys[] = { "Environment", "Software", NULL };
+static const char *const profile_own[] = { "Software\\Microsoft",   "Software\\Classes", "Software\\Policies",
+					   "Software\\Wow6432Node", "Software\\Wine",    NULL };
 
 /* Which hive is what in them: userdef.reg is HKEY_USERS\.Default, and its keys have no prefix. */
 static const struct {
@@ -63,15 +69,29 @@ static struct registry *load(struct layer_registry *r, size_t file, struct err *
 	return r->loaded[file];
 }
 
-static int read_hive(const struct tar_entry *t, struct tar_reader *reader, uint8_t *out, struct err *e)
+uint8_t *layer_registry_read(const struct tar_entry *t, struct tar_reader *reader, struct err *e)
 {
+	autofree uint8_t *out = NULL;
 	const void *data;
 	uint64_t at;
 	ssize_t n;
 
+	if (t->size > HIVE_BYTES_MAX) {
+		err_set(e, ERR_LIMIT, 0, "larger than %llu bytes", HIVE_BYTES_MAX);
+		return NULL;
+	}
+	out = xcalloc(t->size + 1, 1);
 	while ((n = tar_data(reader, &data, &at, e)) > 0)
 		memcpy(out + at, data, (size_t)n);
-	return n < 0 ? -1 : 0;
+	return n < 0 ? NULL : take_ptr(&out);
+}
+
+int layer_registry_profile(struct layer_registry *r, const uint8_t *data, size_t n, size_t *links, struct err *e)
+{
+	const struct hive_choice choice = { .only = profile_keys, .but = profile_own };
+	struct registry *target = load(r, FILE_OF_USER, e);
+
+	return target ? hive_apply(target, "", &choice, data, n, links, e) : -1;
 }
 
 int layer_registry_add(struct layer_registry *r, const char *name, const struct tar_entry *t, struct tar_reader *reader,
@@ -82,17 +102,10 @@ int layer_registry_add(struct layer_registry *r, const char *name, const struct 
 
 		if (strcasecmp(hives[i].name, name) != 0)
 			continue;
-		if (t->size > HIVE_BYTES_MAX)
-			return err_set(e, ERR_LIMIT, 0, "larger than %llu bytes", HIVE_BYTES_MAX);
 		target = load(r, hives[i].file, e);
-		if (!target)
-			return -1;
-		autofree uint8_t *data = xcalloc(t->size + 1, 1);
+		autofree uint8_t *data = target ? layer_registry_read(t, reader, e) : NULL;
 
-		return read_hive(t, reader, data, e) ||
-				       hive_apply(target, hives[i].prefix, data, (size_t)t->size, links, e)
-			       ? -1
-			       : 1;
+		return !data || hive_apply(target, hives[i].prefix, NULL, data, (size_t)t->size, links, e) ? -1 : 1;
 	}
 	return 0;
 }

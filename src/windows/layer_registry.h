@@ -4,6 +4,7 @@
 #define SILO_WINDOWS_LAYER_REGISTRY_H
 
 #include "base/tar.h"
+#include "windows/hive.h"
 #include "windows/layer_out.h"
 
 struct layer_registry;
@@ -19,6 +20,15 @@ void layer_registry_free(struct layer_registry *r);
  */
 int layer_registry_add(struct layer_registry *r, const char *name, const struct tar_entry *t, struct tar_reader *reader,
 		       size_t *links, struct err *e) must_check;
+/* The bytes of the reader's current entry, at most HIVE_BYTES_MAX: heap. */
+uint8_t *layer_registry_read(const struct tar_entry *t, struct tar_reader *reader, struct err *e) must_check;
+/**
+ * layer_registry_profile - the hive of the container's user (NTUSER.DAT), a whole one.
+ *
+ * What is Windows' own in it (HKEY_CURRENT_USER\Software\Microsoft and the like) stays Wine's.
+ */
+int layer_registry_profile(struct layer_registry *r, const uint8_t *data, size_t n, size_t *links,
+			   struct err *e) must_check;
 /* Write the files that have changed. */
 int layer_registry_finish(struct layer_registry *r, struct layer_out *out, struct err *e) must_check;
 

@@ -28,6 +28,10 @@ for %%k in (App Local Tree Deleted) do reg query HKLM\Software\Silo\%%k /s 2>&1
 reg query HKLM\Software\Silo\Large
 reg query HKLM\System\CurrentControlSet\Services\SiloApp /v Start
 reg query HKU\.Default\Silo
+reg query HKCU\Software\SiloUser
+reg query HKCU\Environment /v SILO_USER
+reg query HKCU\Software\Microsoft\SiloUser 2>&1
+type C:\App\relative.txt
 reg query "HKLM\Software\Microsoft\Windows NT\CurrentVersion" /v CurrentBuild
 echo made > made.txt
 del Data.txt
@@ -53,6 +57,10 @@ def app_layers():
         wi.entry("Files/App/Gone/x.txt", b"x"), wi.entry("Files/App/\u00c4RGER.txt", b"x"),
         wi.entry("Files/App/hidden.txt", b"h", attributes=2 | 1), wi.entry("Files/Windows/System32/extra.txt", b"extra"),
         wi.entry("Files/WINDOWS/SYSTEM32/Drivers/extra.sys", b"extra"), wi.entry("UtilityVM/Files/Windows/x", b"not for us"),
+        wi.entry("Files/Users/ContainerAdministrator/NTUSER.DAT", wi.hive(wi.key(keys={
+            "Software": wi.key(keys={"SiloUser": wi.key({"Of": wi.text("the user")}),
+                                     "Microsoft": wi.path("SiloUser", end=wi.key({"x": wi.text("of Windows")}))}),
+            "Environment": wi.key({"SILO_USER": wi.text("set")})}))),
         *wi.hives(
             Software=wi.path("Silo", end=wi.key(keys={
                 "App": wi.key({"": wi.text("default"), "Version": wi.text("1.0"), "Old": wi.text("x"), "Number": wi.dword(42),
@@ -67,6 +75,7 @@ def app_layers():
     second = wi.layer(
         wi.hardlink("Files/App/linked.txt", "Files/APP/data.TXT"), wi.entry("Files/App/second.txt", b"the second layer\r\n"),
         wi.hardlink("Files/App/second-link.txt", "Files/App/second.txt"), wi.junction("Files/Link", r"\??\C:\app"),
+        wi.entry("Files/App/relative.txt", kind=wi.SYMLINK, link=r"..\APP\Second.txt"), wi.junction("Files/Out", r"D:\elsewhere"),
         wi.hardlink("Files/App/nowhere.txt", "Files/Windows/WinSxS/of-microsoft.dll"), wi.whiteout("Files/App/OLD.txt"),
         wi.whiteout("Files/app/gone"), wi.whiteout("Files/app/\u00e4rger.txt"), wi.whiteout("Files/Windows/System32/xcopy.exe"), wi.whiteout("Files/Windows/no-such-file"),
         *wi.hives(Software=wi.key(keys={
@@ -83,14 +92,14 @@ LAYERS = app_layers()
 
 
 def check_first_look(out):
-    assert "[good day] [C:\\App]" in out and "data of the first layer" in out and "the second layer" in out
+    assert "[good day] [C:\\App]" in out and "data of the first layer" in out and out.count("the second layer") == 2
     assert re.findall(r"there: (\S+)", out) == ["Data.txt", "hidden.txt"]
     assert "merged\r\n" in out and "merged deeper" in out and re.search(r"HR\s.*hidden\.txt", out)
     for line in (r"\(Default\)\s+REG_SZ\s+default", r"version\s+REG_SZ\s+2\.0", r"Number\s+REG_DWORD\s+0x2a", r"second\s+REG_SZ\s+2",
-                 r"stays\s+REG_SZ\s+1", r"only\s+REG_SZ\s+this", r"Start\s+REG_DWORD\s+0x4", r"Of\s+REG_SZ\s+the default user",
+                 r"stays\s+REG_SZ\s+1", r"only\s+REG_SZ\s+this", r"Start\s+REG_DWORD\s+0x4", r"Of\s+REG_SZ\s+the default user", r"Of\s+REG_SZ\s+the user", r"SILO_USER\s+REG_SZ\s+set",
                  r"CurrentBuild\s+REG_SZ\s+20348", r"Large\s+REG_BINARY\s+(000102.{506}){100}\s", "Wide"):
         assert re.search(line, out, re.IGNORECASE), line
-    for word in ("Old", "Deleted", "first  ", "goes", "Made"):
+    for word in ("Old", "Deleted", "first  ", "goes", "Made", "of Windows"):
         assert word not in out, word
 
 
@@ -116,7 +125,7 @@ def test_forms(engine):
     archive = wi.docker_archive(f"{APP}:forms", LAYERS, settings=SETTINGS)
     docker(engine, "rmi", "-f", f"{APP}:1", code=None)
     loaded = docker(engine, "load", stdin=archive).out
-    for line in ("alternate data streams were left out", "security descriptors were left out", "hard links to files of Microsoft's base"):
+    for line in ("mount points that lead out of drive C: were left out (Files/Out)", "alternate data streams were left out", "security descriptors were left out", "hard links to files of Microsoft's base"):
         assert line in loaded, line
     again = docker(engine, "load", stdin=wi.oci_layout(f"docker.io/{APP}:oci", LAYERS, settings=SETTINGS)).out
     assert f"Loaded image: {APP}:oci" in again
@@ -134,7 +143,8 @@ def test_pull(engine):
     try:
         described = []
         for version in ("10.0.99999.1", "10.0.20348.2227"):
-            document = wi.config(LAYERS, version=version, settings=SETTINGS)
+            document = wi.config(LAYERS, version=version, settings={
+                "User": "ContainerUser", "ArgsEscaped": True, "Cmd": [r'cmd /S /C "reg query HKLM\Software\Silo\App & ver & echo "%USERNAME%""']})
             layers, blobs = wi.descriptors(LAYERS, urls=f"http://{registry.host}/v2/windows/nanoserver/blobs/base")
             for blob in blobs.values():
                 registry.add_blob(blob)
@@ -150,8 +160,8 @@ def test_pull(engine):
         assert fetched == 1
         assert f"Image is up to date for {ref}" in docker(engine, "pull", ref).out
         assert registry.count("GET", "/blobs/" + layers[1]["digest"]) == fetched
-        out = docker(engine, "run", "--rm", ref, "reg query HKLM\\Software\\Silo\\App& ver").out
-        assert re.search(r"version\s+REG_SZ\s+2\.0", out) and "10.0.20348" in out
+        out = docker(engine, "run", "--rm", ref).out
+        assert re.search(r"version\s+REG_SZ\s+2\.0", out) and "10.0.20348" in out and '"ContainerUser"' in out
         docker(engine, "rmi", ref)
     finally:
         registry.close()

@@ -8,6 +8,7 @@ import tarfile
 
 from images import archive, digest
 
+SYMLINK = tarfile.SYMTYPE
 MERGE, TOMBSTONE, SUPERSEDE_LOCAL, SUPERSEDE_TREE = range(4)
 SZ, BINARY, DWORD, MULTI_SZ, QWORD = 1, 3, 4, 7, 11
 NONE = 0xFFFFFFFF

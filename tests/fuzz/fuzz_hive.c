@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	memcpy(copy, data, n);
 	if (n > SUM_AT + 4)
 		fix_sum(copy);
-	if (hive_apply(r, "Software", copy, n, &links, &e) && e.kind == ERR_NONE)
+	if (hive_apply(r, "Software", NULL, copy, n, &links, &e) && e.kind == ERR_NONE)
 		abort();
 	if (!registry_text(r, &text, &e)) {
 		again = registry_parse(text.s);

@@ -123,7 +123,7 @@ static char *apply(struct maker *m, struct err *e)
 	struct registry *r = registry_parse(before);
 	size_t links = 0;
 	autostr out = { 0 };
-	int rc = hive_apply(r, "Software", m->data, sizeof(m->data), &links, e) || registry_text(r, &out, e);
+	int rc = hive_apply(r, "Software", NULL, m->data, sizeof(m->data), &links, e) || registry_text(r, &out, e);
 
 	registry_free(r);
 	return rc ? NULL : xstrdup(out.s);
@@ -202,10 +202,10 @@ static void test_bad_hives(void **state)
 	uint32_t self, key;
 	uint8_t *list;
 
-	assert_int_equal(hive_apply(r, "Software", (const uint8_t *)"regf", 4, &links, &e), -1);
+	assert_int_equal(hive_apply(r, "Software", NULL, (const uint8_t *)"regf", 4, &links, &e), -1);
 	assert_string_equal(e.msg, "broken registry hive: no hive at all");
 	make_delta(&m);
-	assert_int_equal(hive_apply(r, "Software", m.data, 4096 + 100, &links, &e), -1);
+	assert_int_equal(hive_apply(r, "Software", NULL, m.data, 4096 + 100, &links, &e), -1);
 	assert_string_equal(e.msg, "broken registry hive: it is cut off");
 	/* A key that is below itself. */
 	m = (struct maker){ 0 };
@@ -216,7 +216,7 @@ static void test_bad_hives(void **state)
 	put(m.data + 4096 + key + 4 + 20, 1, 4);
 	put(m.data + 4096 + key + 4 + 28, self, 4);
 	finish(&m, key);
-	assert_int_equal(hive_apply(r, "Software", m.data, sizeof(m.data), &links, &e), -1);
+	assert_int_equal(hive_apply(r, "Software", NULL, m.data, sizeof(m.data), &links, &e), -1);
 	assert_string_equal(e.msg, "broken registry hive: keys in a circle");
 	registry_free(r);
 }
