@@ -18,11 +18,14 @@ struct cli_option {
 };
 
 /**
- * cli_parse - take the options at the front of argv.
+ * cli_parse - take the options out of argv: those behind an operand, too, up to a "--". The operands are then at its end.
+ * cli_parse_front - up to the first operand: what follows may be somebody else's options.
  *
  * Returns the index of the first operand, or -1 with *e. The lists belong to the caller.
  */
 int cli_parse(int argc, char **argv, const struct cli_option *options, size_t n, void *out, struct err *e) must_check;
+int cli_parse_front(int argc, char **argv, const struct cli_option *options, size_t n, void *out,
+		    struct err *e) must_check;
 /* The one operand that most commands have. */
 const char *cli_id(int argc, char **argv, int first, struct err *e);
 

@@ -2,6 +2,7 @@
 /* silo kill | delete | pause | resume | update | checkpoint */
 #include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,38 +132,57 @@ static const struct cli_option update_options[] = {
 static const struct {
 	size_t offset;
 	const char *option, *group, *key;
-	bool text;
+	enum { VALUE_NUMBER, VALUE_TEXT, VALUE_SIZE } kind;
 } update_targets[] = {
-	{ AT(blkio_weight), "blkio-weight", "blockIO", "weight", false },
-	{ AT(cpu_period), "cpu-period", "cpu", "period", false },
-	{ AT(cpu_quota), "cpu-quota", "cpu", "quota", false },
-	{ AT(cpu_share), "cpu-share", "cpu", "shares", false },
-	{ AT(cpus), "cpuset-cpus", "cpu", "cpus", true },
-	{ AT(mems), "cpuset-mems", "cpu", "mems", true },
-	{ AT(memory), "memory", "memory", "limit", false },
-	{ AT(memory_reservation), "memory-reservation", "memory", "reservation", false },
-	{ AT(memory_swap), "memory-swap", "memory", "swap", false },
-	{ AT(pids_limit), "pids-limit", "pids", "limit", false },
-	{ AT(cpu_rt_period), "cpu-rt-period", "cpu", "realtimePeriod", false },
-	{ AT(cpu_rt_runtime), "cpu-rt-runtime", "cpu", "realtimeRuntime", false },
-	{ AT(cpu_burst), "cpu-burst", "cpu", "burst", false },
-	{ AT(cpu_idle), "cpu-idle", "cpu", "idle", false },
+	{ AT(blkio_weight), "blkio-weight", "blockIO", "weight", VALUE_NUMBER },
+	{ AT(cpu_period), "cpu-period", "cpu", "period", VALUE_NUMBER },
+	{ AT(cpu_quota), "cpu-quota", "cpu", "quota", VALUE_NUMBER },
+	{ AT(cpu_share), "cpu-share", "cpu", "shares", VALUE_NUMBER },
+	{ AT(cpus), "cpuset-cpus", "cpu", "cpus", VALUE_TEXT },
+	{ AT(mems), "cpuset-mems", "cpu", "mems", VALUE_TEXT },
+	{ AT(memory), "memory", "memory", "limit", VALUE_SIZE },
+	{ AT(memory_reservation), "memory-reservation", "memory", "reservation", VALUE_SIZE },
+	{ AT(memory_swap), "memory-swap", "memory", "swap", VALUE_SIZE },
+	{ AT(pids_limit), "pids-limit", "pids", "limit", VALUE_NUMBER },
+	{ AT(cpu_rt_period), "cpu-rt-period", "cpu", "realtimePeriod", VALUE_NUMBER },
+	{ AT(cpu_rt_runtime), "cpu-rt-runtime", "cpu", "realtimeRuntime", VALUE_NUMBER },
+	{ AT(cpu_burst), "cpu-burst", "cpu", "burst", VALUE_NUMBER },
+	{ AT(cpu_idle), "cpu-idle", "cpu", "idle", VALUE_NUMBER },
 };
 #undef AT
+
+/* "30M" for a size. */
+static int parse_number(const char *text, bool is_size, long long *out)
+{
+	static const char units[] = "bkmgt";
+	const char *unit;
+	char *end;
+
+	*out = strtoll(text, &end, 10);
+	if (end == text)
+		return -1;
+	if (!*end)
+		return 0;
+	unit = is_size ? strchr(units, tolower((unsigned char)*end)) : NULL;
+	if (!unit || !*unit || *out < 0 || (end[1] && strcasecmp(end + 1, "b") != 0) || *out > LLONG_MAX >> 40)
+		return -1;
+	*out <<= 10 * (unit - units);
+	return 0;
+}
 
 static int add_target(json_t *resources, size_t i, const char *value, struct err *e)
 {
 	json_t *group = json_object_get(resources, update_targets[i].group), *j;
-	char *end;
-	long long n = strtoll(value, &end, 10);
+	bool text = update_targets[i].kind == VALUE_TEXT;
+	long long n = 0;
 
-	if (!update_targets[i].text && (!*value || *end))
+	if (!text && parse_number(value, update_targets[i].kind == VALUE_SIZE, &n))
 		return err_set(e, ERR_INVALID, 0, "invalid value \"%s\" for --%s", value, update_targets[i].option);
 	if (!group) {
 		group = json_object();
 		json_object_set_new(resources, update_targets[i].group, group);
 	}
-	j = update_targets[i].text ? json_string(value) : json_integer(n);
+	j = text ? json_string(value) : json_integer(n);
 	return json_object_set_new(group, update_targets[i].key, j);
 }
 

@@ -239,7 +239,7 @@ static json_t *make_process(const struct runtime *rt, const char *id, const stru
 int oci_exec(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
 	struct exec_options o = { .launch.runtime = rt };
-	int first = cli_parse(argc, argv, exec_options, array_len(exec_options), &o, e);
+	int first = cli_parse_front(argc, argv, exec_options, array_len(exec_options), &o, e);
 	autojson *process = NULL;
 	int rc = -1;
 

@@ -52,7 +52,7 @@ static int store(const struct cli_option *o, const char *value, void *out, struc
 	return err_set(e, ERR_UNSUPPORTED, 0, "--%s is not supported", o->name);
 }
 
-int cli_parse(int argc, char **argv, const struct cli_option *options, size_t n, void *out, struct err *e)
+int cli_parse_front(int argc, char **argv, const struct cli_option *options, size_t n, void *out, struct err *e)
 {
 	int i;
 
@@ -74,6 +74,38 @@ int cli_parse(int argc, char **argv, const struct cli_option *options, size_t n,
 			return -1;
 	}
 	return i;
+}
+
+/* The operands go to the end, in their order. */
+static void take_operand(int argc, char **argv, int i)
+{
+	char *operand = argv[i];
+
+	memmove(argv + i, argv + i + 1, (size_t)(argc - i - 1) * sizeof(*argv));
+	argv[argc - 1] = operand;
+}
+
+int cli_parse(int argc, char **argv, const struct cli_option *options, size_t n, void *out, struct err *e)
+{
+	int i = 0, operands = 0;
+
+	for (;;) {
+		/* argv[i] takes the place of the command's name */
+		int next = cli_parse_front(argc - operands - i, argv + i, options, n, out, e);
+
+		if (next < 0)
+			return -1;
+		i += next;
+		if (i >= argc - operands)
+			return argc - operands;
+		if (!strcmp(argv[i - 1], "--"))
+			break;
+		take_operand(argc, argv, i--);
+		operands++;
+	}
+	for (int left = argc - operands - i; left > 0; left--, operands++)
+		take_operand(argc, argv, i);
+	return argc - operands;
 }
 
 const char *cli_id(int argc, char **argv, int first, struct err *e)

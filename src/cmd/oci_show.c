@@ -17,7 +17,7 @@
 #define PS_TIMEOUT_MS 10000
 #define PS_OUTPUT_MAX (4 * MIB)
 #define PS_ARGS_MAX 64
-#define INTERVAL_S 5
+#define INTERVAL_MS 5000
 
 static void print_json(const json_t *j, bool indent)
 {
@@ -169,7 +169,7 @@ int oci_ps(const struct runtime *rt, int argc, char **argv, struct err *e)
 {
 	static const struct cli_option options[] = { { "format", 'f', CLI_STRING, 0 } };
 	const char *format = "table";
-	int first = cli_parse(argc, argv, options, 1, &format, e);
+	int first = cli_parse_front(argc, argv, options, 1, &format, e);
 	autojson *pids = NULL;
 
 	if (first < 0)
@@ -242,16 +242,23 @@ struct events_options {
 	const char *interval;
 };
 
-/* "5s" or "1m". */
-static int parse_interval(const char *text, unsigned *seconds, struct err *e)
+/* "5s", "100ms" or "1m". */
+static int parse_interval(const char *text, int64_t *ms, struct err *e)
 {
+	static const struct {
+		const char *unit;
+		int64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "", 1000 }, { "m", 60000 }, { "h", 3600000 } };
 	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	long n = strtol(text, &end, 10);
 
-	if (end == text || n < 1 || n > 86400 || (*end && strcmp(end, "s") != 0 && strcmp(end, "m") != 0))
-		return err_set(e, ERR_INVALID, 0, "invalid value \"%s\" for --interval", text);
-	*seconds = (unsigned)n * (*end == 'm' ? 60 : 1);
-	return 0;
+	for (size_t i = 0; i < array_len(units) && end != text && n > 0 && n <= 86400; i++) {
+		if (!strcmp(units[i].unit, end)) {
+			*ms = n * units[i].ms;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_INVALID, 0, "invalid value \"%s\" for --interval", text);
 }
 
 static int print_stats(const struct runtime *rt, const char *id, struct err *e)
@@ -307,18 +314,18 @@ int oci_events(const struct runtime *rt, int argc, char **argv, struct err *e)
 	struct events_options o = { 0 };
 	int first = cli_parse(argc, argv, options, array_len(options), &o, e);
 	const char *id = first < 0 ? NULL : cli_id(argc, argv, first, e);
-	unsigned seconds = INTERVAL_S;
+	int64_t interval_ms = INTERVAL_MS;
 	struct runtime_watch *w;
 	int rc;
 
-	if (!id || (o.interval && parse_interval(o.interval, &seconds, e)))
+	if (!id || (o.interval && parse_interval(o.interval, &interval_ms, e)))
 		return -1;
 	if (o.stats)
 		return print_stats(rt, id, e);
 	w = runtime_watch_open(rt, id, e);
 	if (!w)
 		return -1;
-	rc = show_until_end(rt, id, w, seconds * 1000ll, e);
+	rc = show_until_end(rt, id, w, interval_ms, e);
 	runtime_watch_close(w);
 	return rc;
 }

@@ -233,7 +233,7 @@ int main(int argc, char **argv)
 
 	log_init("silo", LOG_LEVEL_WARN);
 	set_defaults(&g, argc ? argv[0] : "");
-	first = cli_parse(argc, argv, global_options, array_len(global_options), &g, &e);
+	first = cli_parse_front(argc, argv, global_options, array_len(global_options), &g, &e);
 	if (g.debug)
 		log_init("silo", LOG_LEVEL_DEBUG);
 	if (first >= 0 && g.version) {

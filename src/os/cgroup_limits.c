@@ -240,18 +240,26 @@ static int apply_unified(struct cgroup *cg, const struct cgroup_limits *l, struc
 	return 0;
 }
 
+/* v1 refuses a memory limit above the present memory+swap limit, and a period with which the present quota is more than
+ * the parent's: that one has to be changed first then. */
+static bool is_bounded_by(const char *file, const char *next)
+{
+	return !strcmp(next, "memory.memsw.limit_in_bytes") ||
+	       (!strcmp(file, "cpu.cfs_period_us") && !strcmp(next, "cpu.cfs_quota_us"));
+}
+
 int cgroup_apply(struct cgroup *cg, const struct cgroup_limits *l, struct err *e)
 {
 	struct cgroup_setting settings[CGROUP_SETTINGS_MAX];
 	size_t n = cgroup_settings(l, cg->version, settings);
 
 	for (size_t i = 0; i < n; i++) {
-		bool swap_first = i + 1 < n && !strcmp(settings[i + 1].file, "memory.memsw.limit_in_bytes");
+		bool may_be_second = i + 1 < n && is_bounded_by(settings[i].file, settings[i + 1].file);
 
-		/* v1 refuses a memory limit above the present memory+swap limit: raise that one first. */
-		if (swap_first && !cgroup_write(cgroup_dir(cg, "memory"), settings[i].file, settings[i].value))
+		if (may_be_second &&
+		    !cgroup_write(cgroup_dir(cg, settings[i].controller), settings[i].file, settings[i].value))
 			continue;
-		if (swap_first && apply_one(cg, &settings[i + 1], e))
+		if (may_be_second && apply_one(cg, &settings[i + 1], e))
 			return -1;
 		if (apply_one(cg, &settings[i], e))
 			return -1;

@@ -311,8 +311,11 @@ int runtime_update(const struct runtime *rt, const char *id, const json_t *resou
 
 json_t *runtime_pids(const struct runtime *rt, const char *id, struct err *e)
 {
-	struct record *r = open_alive(rt, id, e);
-	json_t *pids = r ? mode_of(r)->pids(r, e) : NULL;
+	struct record *r = record_open(rt, id, false, e);
+	json_t *pids = NULL;
+
+	if (r)
+		pids = record_status(r) == STATUS_STOPPED ? json_array() : mode_of(r)->pids(r, e);
 
 	record_close(r);
 	return pids;

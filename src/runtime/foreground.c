@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/own.h"
 #include "os/tty.h"
 #include "runtime/runtime.h"
@@ -122,6 +123,14 @@ void foreground_run(const struct foreground *f, int signals)
 	relay(f, signals);
 	if (is_tty)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &old);
+}
+
+void console_size(const json_t *process, uint16_t *rows, uint16_t *cols)
+{
+	const json_t *size = json_object_get(process, "consoleSize");
+
+	*rows = (uint16_t)json_int(size, "height", 0);
+	*cols = (uint16_t)json_int(size, "width", 0);
 }
 
 /* Texts as runc has them. */

@@ -367,6 +367,7 @@ static _Noreturn void stand_in(struct guest_exec *x, int watch, int signals)
 
 static int request_exec(const struct guest_exec *x, const json_t *process, const struct guest_stdio *io, struct err *e)
 {
+	uint16_t rows, cols;
 	autojson *request = json_pack("{s:s, s:s, s:O, s:b, s:b, s:b, s:b, s:b, s:b}", "op", "exec", "id", x->id,
 				      "process", process, "tty", io->terminal, "direct", !io->terminal, "no_keys", 1,
 				      "stdin", io->terminal || io->fds[0] >= 0, "stdout",
@@ -375,6 +376,9 @@ static int request_exec(const struct guest_exec *x, const json_t *process, const
 	int fds[3];
 	size_t n = 0;
 
+	console_size(process, &rows, &cols);
+	json_object_set_new(request, "rows", json_integer(rows));
+	json_object_set_new(request, "cols", json_integer(cols));
 	for (int i = 0; i < (io->terminal ? 1 : 3); i++) {
 		if (io->fds[i] >= 0)
 			fds[n++] = io->fds[i];

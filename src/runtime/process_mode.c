@@ -279,6 +279,7 @@ static int process_exec(struct record *r, const json_t *process, const struct la
 
 	if (c && !terminal)
 		own_streams(&io);
+	console_size(process, &io.rows, &io.cols);
 	if (c)
 		p = isolation_process.container_exec(c, process, &io, e);
 	close_fd(&r->dir_fd); /* the lock: what follows takes as long as the process */

@@ -241,10 +241,10 @@ enum container_status record_status(const struct record *r)
 json_t *record_state(const struct record *r, enum container_status status)
 {
 	json_t *annotations = json_object_get(r->doc, "annotations");
-	json_t *state = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s}", "ociVersion", OCI_VERSION, "id", r->id,
-				  "status", status_name(status), "pid", status == STATUS_STOPPED ? 0 : (int)r->pid,
-				  "bundle", json_str(r->doc, "bundle", ""), "rootfs", json_str(r->doc, "rootfs", ""),
-				  "created", json_str(r->doc, "created", ""));
+	json_t *state = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s}", "ociVersion", OCI_VERSION, "id", r->id, "pid",
+				  status == STATUS_STOPPED ? 0 : (int)r->pid, "status", status_name(status), "bundle",
+				  json_str(r->doc, "bundle", ""), "rootfs", json_str(r->doc, "rootfs", ""), "created",
+				  json_str(r->doc, "created", ""));
 
 	if (json_object_size(annotations))
 		json_object_set(state, "annotations", annotations);

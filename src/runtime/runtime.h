@@ -36,9 +36,9 @@ struct launch_options {
 	const char *console_socket, *pid_file;
 	int preserve_fds;
 	bool no_pivot, no_new_keyring;
-	bool detach, keep; /* run, exec; run */
+	bool detach, keep;  /* run, exec; run */
 	bool ignore_paused; /* exec */
-	int listen_fds; /* of preserve_fds: sockets as in sd_listen_fds(3) */
+	int listen_fds;     /* of preserve_fds: sockets as in sd_listen_fds(3) */
 };
 
 enum container_status { STATUS_CREATED, STATUS_RUNNING, STATUS_PAUSED, STATUS_STOPPED };
@@ -110,6 +110,8 @@ int seccomp_send_listener(const struct record *r, const json_t *config, pid_t pi
 
 /* console.c */
 int console_check(const struct launch_options *o, bool terminal, bool detach, struct err *e) must_check;
+/* process.consoleSize; 0 = not said. */
+void console_size(const json_t *process, uint16_t *rows, uint16_t *cols);
 int console_send(const char *socket_path, int master, struct err *e) must_check;
 /* Be between our own stdin/stdout and a terminal (or none: -1) until the process has ended; pass signals on. */
 struct foreground {

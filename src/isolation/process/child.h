@@ -25,6 +25,7 @@ struct child {
 	int root_tree;        /* a prepared root file system as a detached clone; -1 */
 	int root;               /* of the container; init only until pivot */
 	int proc_fs, dev, pts;  /* mounts that we made; -1 */
+	bool dev_readonly;      /* when everything is in it */
 	int *binds;             /* sources of spec->mounts as detached clones; -1 where it is no bind */
 	int tty_master, tty_slave;
 	struct user_ids ids;

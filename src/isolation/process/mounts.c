@@ -53,8 +53,9 @@ static int open_bind(struct child *ch, const struct oci_mount *m, const struct m
 	if (!m->source)
 		return err_set(e, ERR_INVALID, 0, "%s: a bind needs a source", m->destination);
 	fd = m->mount_ns  ? mount_clone_shm(m->mount_ns, m->source, e)
+	     : m->host_ns ? mount_clone_visiting(m->host_ns, m->source, o->recursive, e)
 	     : m->subpath ? mount_clone_beneath(m->source, m->subpath, o->recursive, e)
-			: mount_clone(AT_FDCWD, m->source, o->recursive, e);
+			  : mount_clone(AT_FDCWD, m->source, o->recursive, e);
 	if (fd < 0)
 		return -1;
 	if (map_ids(ch, fd, m, o, e) || mount_change(fd, 0, 0, o->propagation ? o->propagation : MS_PRIVATE,
@@ -86,14 +87,14 @@ int child_open_binds(void *arg, struct err *e)
 }
 
 /* Lexical rule for /proc; check_target() has the same rule for where symlinks really lead. */
-static int check_destination(const char *path, const char *type, struct err *e)
+static int check_destination(const char *path, const char *type, bool is_procfs, struct err *e)
 {
 	if (!strcmp(path, "/"))
 		return err_set(e, ERR_INVALID, 0, "nothing can be mounted at /");
 	if (!path_is_below(path, "/proc"))
 		return 0;
 	if (!strcmp(path, "/proc"))
-		return type && !strcmp(type, "proc")
+		return is_procfs || (type && !strcmp(type, "proc"))
 			       ? 0
 			       : err_set(e, ERR_INVALID, 0,
 					 "\"/proc\" cannot be mounted because it is not of type proc");
@@ -193,8 +194,9 @@ static int mount_fs(struct child *ch, const struct oci_mount *m, const char *pat
 		return cgroup_mount_view(ch->c->cg, target, o->set, oci_spec_namespace(ch->spec, CLONE_NEWCGROUP), e);
 	if (!strcmp(m->type, "tmpfs"))
 		tmpfs_mode(target, o, mode);
+	ch->dev_readonly |= is_dev && o->set & MOUNT_ATTR_RDONLY;
 	mount = fs_mount(m->type, m->source, o->data, o->n_data,
-			 o->copy_up ? o->set & ~(uint64_t)MOUNT_ATTR_RDONLY : o->set, e);
+			 o->copy_up || is_dev ? o->set & ~(uint64_t)MOUNT_ATTR_RDONLY : o->set, e);
 	if (mount < 0 || (is_dev && !child_has_userns(ch) && child_fill_dev(ch, mount, e)) ||
 	    (o->copy_up && tree_copy(target, mount, e)) || mount_attach(mount, target, e) ||
 	    (is_dev && child_has_userns(ch) && child_bind_dev(ch, mount, e)) ||
@@ -213,7 +215,11 @@ static int mount_one(struct child *ch, size_t i, struct err *e)
 	autofree char *path = path_clean(m->destination);
 	struct mount_options o;
 
-	if (mount_options_parse(m->options, m->n_options, &o, e) || check_destination(path, m->type, e))
+	/* the caller's /proc is right where his pid namespace is */
+	bool is_procfs = ch->binds[i] >= 0 && mount_fs_type(ch->binds[i]) == PROC_SUPER_MAGIC &&
+			 !oci_spec_namespace(ch->spec, CLONE_NEWPID);
+
+	if (mount_options_parse(m->options, m->n_options, &o, e) || check_destination(path, m->type, is_procfs, e))
 		return -1;
 	if (ch->binds[i] >= 0)
 		return attach_bind(ch, ch->binds[i], path, &o, e);
@@ -238,7 +244,7 @@ static int attach_file(struct child *ch, int file, const char *destination, bool
 	autofree char *path = path_clean(destination);
 	autoclose int mount = file;
 
-	if (check_destination(path, NULL, e) || attach_bind(ch, mount, path, &o, e))
+	if (check_destination(path, NULL, false, e) || attach_bind(ch, mount, path, &o, e))
 		return err_prefix(e, "%s", destination);
 	return 0;
 }

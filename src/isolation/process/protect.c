@@ -222,6 +222,8 @@ int child_lock_paths(void *arg, struct err *e)
 		if (lock_one(ch, ch->spec->readonly_paths[i], e))
 			return -1;
 	}
+	if (ch->dev_readonly && mount_change(ch->dev, MOUNT_ATTR_RDONLY, 0, 0, false, e))
+		return -1;
 	if (!ch->spec->root_readonly)
 		return 0;
 	return mount_change(ch->root, MOUNT_ATTR_RDONLY, 0, 0, false, e);
