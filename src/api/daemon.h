@@ -51,8 +51,8 @@ char *find_lib_dir(struct err *e) must_check;
  * and sends none back, with find_lib_dir() mounted read-only at EXEC_ROOT/bin.
  *
  * Programs of ours that run inside containers are executed from there, so that not even root in a container can write
- * to them (CVE-2019-5736). Returns that path as a heap string, or NULL.
+ * to them (CVE-2019-5736). Returns that path as a heap string, or NULL. *host_mounts: the namespace that was left.
  */
-char *private_ns_enter(const char *exec_root, struct err *e) must_check;
+char *private_ns_enter(const char *exec_root, int *host_mounts, struct err *e) must_check;
 
 #endif

@@ -16,6 +16,7 @@
 
 struct private_ns {
 	const char *lib_dir, *bin_path;
+	int *host_mounts;
 };
 
 /* Without propagation the new namespace keeps the mounts of this moment: say so instead of wondering later. */
@@ -34,6 +35,15 @@ static int warn_if_private(void *arg, struct err *e)
 		 "into "
 		 "containers before silod is restarted");
 	return 0;
+}
+
+/* The way back, for binds that are to share their mounts with the host. */
+static int keep_host(void *arg, struct err *e)
+{
+	const struct private_ns *p = arg;
+
+	*p->host_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return *p->host_mounts < 0 ? err_set(e, ERR_SYSTEM, errno, "open /proc/self/ns/mnt") : 0;
 }
 
 static int leave_host(void *arg, struct err *e)
@@ -68,17 +78,18 @@ static int bind_bin(void *arg, struct err *e)
 static const struct step private_ns_steps[] = {
 	/* name                     wanted run               undo */
 	{ "look at the root mount", NULL,  warn_if_private,  NULL },
+	{ "the host's namespace",   NULL,  keep_host,        NULL },
 	{ "own mount namespace",    NULL,  leave_host,       NULL },
 	{ "stop propagation",       NULL,  stop_propagation, NULL },
 	{ "directory of programs",  NULL,  make_bin,         NULL },
 	{ "read-only programs",     NULL,  bind_bin,         NULL },
 };
 
-char *private_ns_enter(const char *exec_root, struct err *e)
+char *private_ns_enter(const char *exec_root, int *host_mounts, struct err *e)
 {
 	autofree char *lib_dir = find_lib_dir(e);
 	autofree char *bin_path = xasprintf("%s/bin", exec_root);
-	struct private_ns p = { .lib_dir = lib_dir, .bin_path = bin_path };
+	struct private_ns p = { .lib_dir = lib_dir, .bin_path = bin_path, .host_mounts = host_mounts };
 
 	if (!lib_dir || steps_run(private_ns_steps, array_len(private_ns_steps), &p, NULL, e) < 0)
 		return NULL;

@@ -23,6 +23,7 @@ struct daemon {
 	struct config config;
 	int root_lock, exec_lock;
 	char *lib_dir;
+	int host_mounts; /* the host's mount namespace */
 	struct listeners listeners;
 	struct engine *engine;
 	struct server *server;
@@ -46,7 +47,7 @@ static int enter_namespace(void *arg, struct err *e)
 {
 	struct daemon *d = arg;
 
-	return (d->lib_dir = private_ns_enter(d->config.exec_root, e)) ? 0 : -1;
+	return (d->lib_dir = private_ns_enter(d->config.exec_root, &d->host_mounts, e)) ? 0 : -1;
 }
 
 static int open_sockets(void *arg, struct err *e)
@@ -65,6 +66,7 @@ static int open_engine(void *arg, struct err *e)
 		.exec_root = d->config.exec_root,
 		.vm_dir = d->config.vm_dir,
 		.lib_dir = d->lib_dir,
+		.host_mounts = d->host_mounts,
 		.isolation = d->config.isolation,
 		.config = d->config.file,
 	};

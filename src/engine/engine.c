@@ -167,6 +167,7 @@ static struct engine *engine_new(const struct engine_options *o, struct err *e)
 	g->exec_root = xstrdup(o->exec_root);
 	g->vm_dir = o->vm_dir ? xstrdup(o->vm_dir) : xasprintf("%s/vm", o->root);
 	g->lib_dir = xstrdup(o->lib_dir);
+	g->host_mounts = o->host_mounts;
 	g->kernel_dir = kernel ? xstrdup(kernel) : NULL;
 	g->config = json_incref((json_t *)(uintptr_t)o->config);
 	g->events = events_new();

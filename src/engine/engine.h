@@ -23,6 +23,7 @@ struct engine_options {
 	const char *exec_root; /* /run/silo */
 	const char *vm_dir;    /* kernel, initramfs, templates; default <root>/vm */
 	const char *lib_dir;   /* silo-monitor, silo-init, silo-unpack, silo-agent */
+	int host_mounts;       /* the host's mount namespace; borrowed */
 	const char *isolation; /* daemon default: "process", "hyperv" or NULL = by host kind */
 	const json_t *config;  /* daemon.json, or NULL */
 };

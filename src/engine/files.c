@@ -363,10 +363,12 @@ int files_bundle(struct engine *g, struct container *c, const struct net_setup *
 	autojson *host = record_host(c);
 	autojson *silo = make_silo(g, c, config, host, e);
 	char name[65];
+	autofree char *host_mounts = xasprintf("/proc/%d/fd/%d", (int)getpid(), g->host_mounts);
 	struct spec_input in = { .id = c->id,
 				 .hostname = name,
 				 .config = config,
 				 .host = host,
+				 .host_mounts = host_mounts,
 				 .hyperv = strcmp(c->isolation, "hyperv") == 0 };
 
 	if (!silo)

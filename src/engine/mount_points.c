@@ -237,7 +237,7 @@ static const char *mount_line(struct str *info, const char *path, char **point)
 }
 
 /* A slave or shared bind only makes sense, and is only as asked for, when its source is in a peer group. */
-static int check_propagation(const char *source, const char *propagation, struct err *e)
+static int check_propagation(const struct engine *g, const char *source, const char *propagation, struct err *e)
 {
 	bool shared = str_ends(propagation, "shared"), slave = str_ends(propagation, "slave");
 	autofree char *real = realpath(source, NULL), *point = NULL;
@@ -247,8 +247,10 @@ static int check_propagation(const char *source, const char *propagation, struct
 	str_init(&info, MOUNTINFO_BYTES_MAX);
 	if (!shared && !slave)
 		return 0;
-	if (!real || io_read_file(AT_FDCWD, "/proc/self/mountinfo", &info, e) < 0)
+	if (!real)
 		return err_set(e, ERR_SYSTEM, errno, "%s", source);
+	if (mount_info_in(g->host_mounts, &info, e) < 0)
+		return -1;
 	line = mount_line(&info, real, &point);
 	if (strstr(line, " shared:") || (slave && strstr(line, " master:")))
 		return 0;
@@ -258,14 +260,14 @@ static int check_propagation(const char *source, const char *propagation, struct
 
 /* --- make ----------------------------------------------------------------------------------------------------------------- */
 
-static int prepare_bind(const json_t *point, struct err *e)
+static int prepare_bind(const struct engine *g, const json_t *point, struct err *e)
 {
 	const char *source = json_str(point, "Source", "");
 	struct stat st;
 
 	if (stat(source, &st) < 0 && json_bool(point, "make", false) && io_mkdir_all(source, 0755, e) < 0)
 		return err_prefix(e, "error while creating mount source path '%s'", source);
-	return check_propagation(source, json_str(point, "Propagation", ""), e);
+	return check_propagation(g, source, json_str(point, "Propagation", ""), e);
 }
 
 /* The image's files as one tree, an fd that isn't attached anywhere. */
@@ -335,7 +337,7 @@ int mounts_prepare(struct engine *g, struct container *c, struct err *e)
 	/* Without the lock: a volume's removal looks for its users, and this container is among them already. */
 	json_array_foreach(points_of(c->host), i, p) {
 		if (is_type(p, "bind"))
-			rc = prepare_bind(p, e);
+			rc = prepare_bind(g, p, e);
 		else if (is_type(p, "volume"))
 			rc = prepare_volume(g, c, p, e);
 		if (rc < 0)

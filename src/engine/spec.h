@@ -14,6 +14,7 @@ struct spec_input {
 	const char *hostname;
 	const json_t *config, *host; /* canonical (body.h) */
 	const json_t *links;         /* variables of linked containers, or NULL */
+	const char *host_mounts;     /* path of the host's mount namespace, for binds that share mounts with it; or NULL */
 	bool hyperv;
 };
 

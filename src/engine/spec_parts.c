@@ -200,7 +200,7 @@ static int add_tmpfs(const struct spec_input *in, json_t *list, struct err *e)
 }
 
 /* Read-only holds for what is mounted below, too, as far as nobody asked for less. */
-static json_t *bind_of_point(const json_t *point)
+static json_t *bind_of_point(const struct spec_input *in, const json_t *point)
 {
 	bool readonly = !json_bool(point, "RW", true), plain = json_bool(point, "plain_ro", false);
 	bool flat = json_bool(point, "nonrecursive", false);
@@ -210,6 +210,8 @@ static json_t *bind_of_point(const json_t *point)
 			  "bind", "source", json_str(point, "Source", ""), "options", flat ? "bind" : "rbind",
 			  readonly ? "ro" : "rw", *propagation ? propagation : "rprivate");
 
+	if (in->host_mounts && (str_ends(propagation, "shared") || str_ends(propagation, "slave")))
+		json_object_set_new(mount, "host_namespace", json_string(in->host_mounts));
 	if (readonly && !flat && !plain)
 		json_array_append_new(json_object_get(mount, "options"), json_string("rro"));
 	if (json_object_get(point, "subpath"))
@@ -227,7 +229,7 @@ static void add_points(const struct spec_input *in, json_t *list)
 			json_array_append_new(
 				list, tmpfs_mount(json_str(point, "Destination", ""), json_str(point, "options", "")));
 		else
-			json_array_append_new(list, bind_of_point(point));
+			json_array_append_new(list, bind_of_point(in, point));
 	}
 }
 

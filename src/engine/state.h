@@ -21,6 +21,7 @@ struct health_checker;
 
 struct engine {
 	char *root, *exec_root, *vm_dir, *lib_dir, *kernel_dir;
+	int host_mounts;       /* the host's mount namespace: ours only receives what is mounted there */
 	const char *isolation; /* daemon's choice: "process", "hyperv" or NULL = by host kind */
 	bool client_machine;
 	bool prefer_process; /* hyperv where windows-host-version forbids process */

@@ -20,6 +20,7 @@ static int parse_mount(const json_t *j, void *arg, struct err *e)
 	if (json_get_str(j, "destination", "", &m->destination, e) || json_get_str(j, "type", NULL, &m->type, e) ||
 	    json_get_str(j, "source", NULL, &m->source, e) || json_get_str(j, "subpath", NULL, &m->subpath, e) ||
 	    json_get_str(j, "namespace", NULL, &m->mount_ns, e) ||
+	    json_get_str(j, "host_namespace", NULL, &m->host_ns, e) ||
 	    read_strings(j, "options", &m->options, &m->n_options, e))
 		return -1;
 	if (m->destination[0] != '/')

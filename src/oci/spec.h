@@ -71,6 +71,7 @@ struct oci_process {
 struct oci_mount {
 	const char *destination; /* absolute, not cleaned */
 	const char *type;        /* NULL = bind */
+	const char *host_ns;     /* bind: the source is looked up in this mount namespace, and stays its peer (ours); or NULL */
 	const char *mount_ns;    /* bind: the source is of this mount namespace (our extension, "namespace"); or NULL */
 	const char *subpath;     /* bind: below the source and never outside it (our extension); or NULL */
 	const char *source;      /* NULL = none */

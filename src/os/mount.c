@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/own.h"
 
 enum option_kind { O_ATTR, O_ATTR_REC, O_PROPAGATION, O_BIND, O_IDMAP, O_COPY_UP, O_IGNORED, O_REFUSED };
@@ -225,7 +226,8 @@ static int open_there(const char *path)
 	return dir < 0 ? -1 : open_tree(dir, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 }
 
-int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
+/* Go to a mount namespace for one open. */
+static int open_visiting(const char *mount_ns, const char *path, unsigned flags, bool shm, struct err *e)
 {
 	autoclose int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	autoclose int there = open(mount_ns, O_RDONLY | O_CLOEXEC), mount = -1;
@@ -233,46 +235,84 @@ int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
 
 	if (own < 0 || there < 0 || setns(there, CLONE_NEWNS))
 		return err_set(e, ERR_SYSTEM, errno, "join mount namespace %s", mount_ns);
-	mount = open_there(path);
+	mount = shm ? open_there(path) : open_tree(AT_FDCWD, path, flags);
 	sys = errno;
 	if (setns(own, CLONE_NEWNS))
 		return err_set(e, ERR_SYSTEM, errno, "return to the mount namespace");
-	return mount >= 0 ? take_fd(&mount) : err_set(e, ERR_SYSTEM, sys, "share %s of the other container", path);
+	if (mount >= 0)
+		return take_fd(&mount);
+	return shm ? err_set(e, ERR_SYSTEM, sys, "share %s of the other container", path)
+		   : err_set(e, ERR_SYSTEM, sys, "bind %s", path);
+}
+
+int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
+{
+	return open_visiting(mount_ns, path, 0, true, e);
+}
+
+int mount_clone_visiting(const char *mount_ns, const char *path, bool recursive, struct err *e)
+{
+	return open_visiting(mount_ns, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u), false,
+			     e);
 }
 
 struct visit {
 	int mount_ns;
-	const char *path;
-	int mount; /* result */
+	int (*fn)(void *arg, struct err *e);
+	void *arg;
+	int result;
 	struct err *e;
 };
 
 static void *visit_thread(void *arg)
 {
 	struct visit *v = arg;
-	struct statx st;
 
 	if (unshare(CLONE_FS) || setns(v->mount_ns, CLONE_NEWNS))
-		err_set(v->e, ERR_SYSTEM, errno, "join a mount namespace");
-	else if (statx(AT_FDCWD, v->path, AT_SYMLINK_NOFOLLOW, 0, &st))
-		err_set(v->e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, errno, "%s", v->path);
-	else if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
-		err_set(v->e, ERR_NOT_FOUND, 0, "%s: nothing is mounted there", v->path);
+		v->result = err_set(v->e, ERR_SYSTEM, errno, "join a mount namespace");
 	else
-		v->mount = mount_clone(AT_FDCWD, v->path, true, v->e);
+		v->result = v->fn(v->arg, v->e);
 	return NULL;
 }
 
-int mount_clone_in(int mount_ns, const char *path, struct err *e)
+/* Call fn in a thread of its own that has gone there: its result. */
+static int visit(int mount_ns, int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
 {
-	struct visit v = { .mount_ns = mount_ns, .path = path, .mount = -1, .e = e };
+	struct visit v = { .mount_ns = mount_ns, .fn = fn, .arg = arg, .result = -1, .e = e };
 	pthread_t thread;
 	int rc = pthread_create(&thread, NULL, visit_thread, &v);
 
 	if (rc)
 		return err_set(e, ERR_SYSTEM, rc, "start a thread");
 	pthread_join(thread, NULL);
-	return v.mount;
+	return v.result;
+}
+
+static int clone_mounted(void *arg, struct err *e)
+{
+	const char *path = arg;
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &st))
+		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, errno, "%s", path);
+	if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return err_set(e, ERR_NOT_FOUND, 0, "%s: nothing is mounted there", path);
+	return mount_clone(AT_FDCWD, path, true, e);
+}
+
+int mount_clone_in(int mount_ns, const char *path, struct err *e)
+{
+	return visit(mount_ns, clone_mounted, (void *)(uintptr_t)path, e);
+}
+
+static int read_info(void *arg, struct err *e)
+{
+	return io_read_file(AT_FDCWD, "/proc/thread-self/mountinfo", arg, e);
+}
+
+int mount_info_in(int mount_ns, struct str *out, struct err *e)
+{
+	return visit(mount_ns, read_info, out, e);
 }
 
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e)

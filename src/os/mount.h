@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 #define MOUNT_DATA_MAX 64
 
@@ -48,12 +49,16 @@ int mount_clone(int dirfd, const char *path, bool recursive, struct err *e) must
 int mount_clone_beneath(const char *source, const char *subpath, bool recursive, struct err *e) must_check;
 /* The same of a directory of another mount namespace, which must be a tmpfs and no symlink. For a process with one thread. */
 int mount_clone_shm(const char *mount_ns, const char *path, struct err *e) must_check;
+/* As mount_clone() in another mount namespace: the copy stays a peer of what is shared there. One thread, too. */
+int mount_clone_visiting(const char *mount_ns, const char *path, bool recursive, struct err *e) must_check;
 /**
  * mount_clone_in - detached copy of what is mounted at path in another mount namespace (an fd of nsfs).
  *
  * For programs with threads: only a thread of its own goes there. ERR_NOT_FOUND: path is no mount point there.
  */
 int mount_clone_in(int mount_ns, const char *path, struct err *e) must_check;
+/* Text of mountinfo of another mount namespace. For programs with threads, too. */
+int mount_info_in(int mount_ns, struct str *out, struct err *e) must_check;
 /* Change attributes / propagation of the mount that fd is the root of. */
 int mount_change(int mount, uint64_t set, uint64_t clr, uint64_t propagation, bool recursive, struct err *e) must_check;
 /* Attach a detached mount, or move an attached one, on top of what target refers to. Both fds stay open. */

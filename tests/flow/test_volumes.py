@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import shutil
 import signal
 import tarfile
@@ -206,6 +207,31 @@ def test_private_by_default(engine, shared, name):
     assert mounts(engine, name)["/p"]["Propagation"] == "private"
     result = engine.docker("run", "--rm", "--isolation=process", "-v", f"{shared}:/p:rshared", BASE, "true", code=125)
     assert f"path {shared} is mounted on " in result.err and "but it is not a shared mount" in result.err
+
+
+def test_propagation(engine, shared, name):
+    """Mounts of the host and of a container reach each other with rshared, and with rslave the container's stay there."""
+    def mount(*args):
+        subprocess.run(["mount", *map(str, args)], check=True)
+    mount("--bind", shared, shared)
+    try:
+        mount("--make-shared", shared)
+        for place in ("in", "out", "own"):
+            (shared / place).mkdir()
+        for suffix, mode in (("shared", "rshared"), ("slave", "rslave")):
+            engine.docker("run", "-d", "--name", name + suffix, "--isolation=process", "--privileged", "-v", f"{shared}:/p:{mode}",
+                          BASE, "sleep", "1000")
+        engine.docker("exec", f"{name}shared", "mount", "-t", "tmpfs", "x", "/p/in")
+        assert os.path.ismount(shared / "in")
+        mount("-t", "tmpfs", "x", shared / "out")
+        engine.docker("exec", f"{name}slave", "mount", "-t", "tmpfs", "x", "/p/own")
+        assert not os.path.ismount(shared / "own")
+        for suffix, own in (("shared", False), ("slave", True)):
+            points = engine.docker("exec", name + suffix, "cat", "/proc/mounts").out
+            assert " /p/in " in points and " /p/out " in points and (" /p/own " in points) == own
+    finally:
+        engine.remove_containers()
+        subprocess.run(["umount", "-R", str(shared)], check=True)
 
 
 def test_vmwp_with_shares_is_jailed(engine, shared, name):
