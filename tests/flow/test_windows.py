@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Windows containers: the commands of the documentation as they are written there, console, exit codes, signals."""
 import json
+import os
+import re
+import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -128,6 +132,8 @@ def probe(tmp_path_factory):
     place = tmp_path_factory.mktemp("probe")
     subprocess.run(["x86_64-w64-mingw32-gcc", "-O1", "-s", str(Path(__file__).with_name("windows_probe.c")), "-o",
                     str(place / "probe.exe"), "-lws2_32"], check=True)
+    for mark in ("box", "host"):
+        shutil.copy(place / "probe.exe", place / f"mark-{mark}.exe")
     return place
 
 
@@ -142,17 +148,82 @@ def test_volumes(windows, engine, mode, name, tmp_path):
     assert engine.inspect(name)["Mounts"][0]["Destination"] == r"C:\data"
 
 
-def test_isolation(engine, windows, mode, name, probe):
-    """What one container makes, another doesn't see; the control inside the same one sees all of it."""
+class BareWine:
+    """The Windows base in a chroot on the host: Wine without Silo, which leaves the host's marks and looks for others'."""
+    ENVIRONMENT = {"WINEPREFIX": "/wine", "WINESERVER": "/usr/lib/wine/wineserver64", "WINEDEBUG": "-all", "HOME": "/",
+                   "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": "/run/user/0", "PATH": os.environ["PATH"]}
+
+    def __init__(self, engine, top, probe):
+        self.engine, self.root = engine, top / "root"
+        base = next(engine.root.glob("layers/*/diff/usr/lib/wine/wine64")).parents[3]
+        for each in ("upper", "work", "root"):
+            (top / each).mkdir()
+        self.mount("-t", "overlay", "-o", f"lowerdir={base},upperdir={top}/upper,workdir={top}/work", "overlay", self.root)
+        self.mount("-t", "proc", "proc", self.root / "proc")
+        self.mount("--bind", "/dev", self.root / "dev")
+        shutil.copytree(probe, self.root / "wine/drive_c/probe")
+        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
+
+    @staticmethod
+    def mount(*args):
+        subprocess.run(["mount", *args], check=True)
+
+    def popen(self, *args):
+        return subprocess.Popen([*self.engine.enter(), "chroot", self.root, "/usr/lib/wine/wine64", *args], text=True,
+                                pass_fds=[self.engine.namespace], env=self.ENVIRONMENT, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def look(self, *mark):
+        return self.popen(r"C:\probe\mark-host.exe", "look", *mark).communicate(timeout=SLOW)[0].split()
+
+    def end(self):
+        subprocess.run(["chroot", self.root, "/usr/lib/wine/wineserver64", "-k", "-w"], env=self.ENVIRONMENT, check=False)
+        for each in (self.root / "proc", self.root / "dev", self.root):
+            subprocess.run(["umount", "-l", each], check=True)
+
+
+@pytest.fixture
+def host(engine, probe, tmp_path):
+    docker(engine, "pull", CORE)
+    place = BareWine(engine, tmp_path, probe)
+    yield place
+    place.end()
+
+
+MARKS = ["mutex", "event", "semaphore", "section", "pipe", "registry", "file", "port", "process"]
+BOX, HOST = ("box", "5555"), ("host", "5556")
+
+
+def test_isolation(engine, windows, mode, name, probe, host):
+    """What one container makes, neither the host nor another container sees, nor what the host has; the control inside the
+    same place sees all of it."""
     mount = ["-v", rf"{probe}:C:\probe"]
-    docker(engine, "run", "-d", "-i", f"--isolation={mode}", "--name", name, *mount, CORE, r"C:\probe\probe.exe", "create")
+    on_host = host.popen(r"C:\probe\mark-host.exe", "create", *HOST)
+    assert on_host.stdout.readline().strip() == "ready"
+    docker(engine, "run", "-d", "-i", f"--isolation={mode}", "--name", name, *mount, CORE, r"C:\probe\mark-box.exe", "create", *BOX)
     until("the probe is ready", lambda: "ready" in docker(engine, "logs", name).out, SLOW)
-    seen = docker(engine, "exec", name, r"C:\probe\probe.exe", "look").out.split()
-    assert seen == ["mutex", "event", "section", "pipe", "registry", "file", "port"]
-    assert windows(r"C:\probe\probe.exe", "look", options=mount).out == ""
-    outside = [r"\\?\unix\etc\shadow", r"\\?\unix\home", r"\\?\unix\usr\bin", r"Z:\etc\passwd"]
-    windows(r"C:\probe\probe.exe", "open", *outside, options=mount)
-    windows(r"C:\probe\probe.exe", "open", r"C:\windows", r"\\?\unix\wine", options=mount, code=2)
+    inside = lambda *mark: docker(engine, "exec", name, r"C:\probe\probe.exe", "look", *mark).out.split()  # noqa: E731
+    assert inside(*BOX) == MARKS and host.look(*HOST) == MARKS, "the probe sees what there is"
+    assert inside(*HOST) == [] and host.look(*BOX) == []
+    assert windows("cmd", "/c", r"C:\probe\probe.exe look box 5555& C:\probe\probe.exe look host 5556", options=mount).out == ""
+    on_host.communicate(timeout=SLOW)
+    outside = [r"\\?\unix\etc\shadow", r"\\?\unix\home", r"\\?\unix\usr\bin", r"\\?\UNIX\Etc\Shadow", r"Z:\etc\passwd",
+               r"C:\..\..\..\etc\shadow", rf"\\?\unix{str(probe).replace('/', chr(92))}"]
+    inner = [r"C:\windows", r"\\?\unix\wine"]
+    windows(r"C:\probe\probe.exe", "open", *outside, *inner, options=mount, code=len(inner))
+
+
+def test_service(engine, windows, probe):
+    """A service of Windows: made, started, asked, stopped, deleted with the programs that Windows has for that."""
+    (probe / "service.cmd").write_text("\r\n".join([
+        "@echo off", r'sc create flow binPath= "C:\probe\probe.exe service" DisplayName= "Flow Service"', "net start flow",
+        "sc query flow", r"if exist C:\flow.txt echo it runs", "net start", "net stop flow", r"if not exist C:\flow.txt echo it is gone",
+        "sc delete flow", "sc query flow", ""]))
+    out = windows("cmd", "/c", r"C:\probe\service.cmd", options=["-v", rf"{probe}:C:\probe"], code=None).out
+    for text in ("[SC] CreateService SUCCESS", "The Flow Service service was started successfully.", "STATE              : 4  RUNNING",
+                 "it runs", "   Flow Service", "The Flow Service service was stopped successfully.", "it is gone",
+                 "[SC] DeleteService SUCCESS", "FAILED 1060"):
+        assert text in out, text
 
 
 def test_signals(engine, mode, name, probe):
@@ -167,11 +238,40 @@ def test_signals(engine, mode, name, probe):
         assert f"event {event}" in docker(engine, "logs", each).out
 
 
-def test_own_programs(windows_process):
-    out = windows_process("cmd", "/c", r"whoami& whoami /user& systeminfo& timeout /t 0& tree /a C:\users& powershell -c 1", code=1)
-    for text in (r"user manager\containeradministrator", "S-1-5-93-2-1", "10.0.17763", "Waiting for 0 seconds", "+---"):
-        assert text in out.out, text
-    assert "powershell: this program is not in the Windows base of Silo" in out.err
+OWN_PROGRAMS = [  # one after the other in one container: command, what it must print
+    ("ver", "\nMicrosoft Windows [Version 10.0.17763.1]"),
+    ("whoami", r"user manager\containeradministrator"),
+    ("whoami /all", "S-1-5-93-2-1"),
+    ("whoami /groups /fo csv /nh", r'"BUILTIN\Administrators","Alias","S-1-5-32-544"'),
+    ("systeminfo", "OS Version:                10.0.17763 N/A Build 17763"),
+    ("timeout /t 0", "Waiting for 0 seconds"),
+    (r"tree /a C:\users", "+---"),
+    ('tasklist /fi "imagename eq services*" /fo csv /nh', '"services.exe","'),
+    ('tasklist /fi "imagename eq nothing.exe"', "INFO: No tasks are running which match the specified criteria."),
+    ("tasklist /v", "User Name"),
+    ("tasklist", "Image Name                     PID Session Name        Session#    Mem Usage"),
+    ("sc query", "SERVICE_NAME: "),
+    ("sc query type= driver state= all", "SERVICE_NAME: nsiproxy"),
+    ("sc qc eventlog", r"BINARY_PATH_NAME   : C:\windows\system32"),
+    ("net user", "ContainerUser"),
+    ("net user x y /add", "accounts can't be made"),
+    (r"icacls C:\windows", r"NT AUTHORITY\SYSTEM:(OI)(CI)(F)"),
+    (r"icacls C:\windows /grant Everyone:F", "/grant isn't possible"),
+    ("getmac /fo csv /nh", r'","\Device\Tcpip_{'),
+    ("setx GREETING hello", "SUCCESS: Specified value was saved."),
+    (r"reg query HKCU\Environment /v GREETING", "hello"),
+    ("robocopy a b", "robocopy: this program is not in the Windows base of Silo"),
+    ("powershell -c 1", "powershell: this program is not in the Windows base of Silo"),
+]
+
+
+def test_own_programs(windows_process, tmp_path):
+    (tmp_path / "all.cmd").write_text("\r\n".join(["@echo off"] + [f"echo --- {i}\r\n{command} 2>&1"
+                                                                    for i, (command, _) in enumerate(OWN_PROGRAMS)] + [""]))
+    out = windows_process("cmd", "/c", r"C:\own\all.cmd", options=["-v", rf"{tmp_path}:C:\own"], code=1).out.replace("\r", "")
+    parts = re.split(r"--- \d+ *\n", out)[1:]
+    for (command, text), part in zip(OWN_PROGRAMS, parts, strict=True):
+        assert text in part, command
 
 
 @pytest.mark.parametrize("options, text", [
