@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* docker cp, diff, export: the Engine API's view of a container's files. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,8 @@
 #include "engine/talk.h"
 #include "image/compression.h"
 #include "os/root.h"
+#include "windows/layout.h"
+#include "windows/process.h"
 
 #define CHUNK_BYTES (128 * KIB)
 #define CHANGES_BYTES_MAX (64 * MIB)
@@ -24,6 +27,36 @@ static int file_error(const char *ref, const char *path, struct err *e)
 	if (e->kind == ERR_NOT_FOUND && e->sys)
 		return err_set(e, ERR_NOT_FOUND, 0, "Could not find the file %.300s in container %.128s", path, ref);
 	return -1;
+}
+
+/* Where a path of Windows is, in any form: relative ones begin at "C:\\". ".." ends at the drive's root. */
+static char *windows_file(const char *path)
+{
+	bool drive = windows_path_has_drive(path);
+	autofree char *rest = xasprintf("/%s", drive ? path + 2 : path);
+	size_t n;
+
+	for (char *at = rest; *at; at++)
+		if (*at == '\\')
+			*at = '/';
+	n = strlen(rest);
+	autofree char *clean = path_clean(rest);
+	const char *end = str_ends(rest, "/.") ? "/." : rest[n - 1] == '/' ? "/" : "";
+	const char *shown = strcmp(clean, "/") == 0 ? "" : clean;
+
+	if (!drive || tolower((unsigned char)*path) == 'c')
+		return xasprintf(WINDOWS_DRIVE_C "%s%s", shown, end);
+	return xasprintf(WINDOWS_DRIVES "/%c%s%s", tolower((unsigned char)*path), shown, end);
+}
+
+/* A request for a path; in a Windows container it is one of Windows. */
+static json_t *path_request(struct container *c, const char *op, const char *path)
+{
+	autojson *config = c ? record_config(c) : NULL;
+	bool windows = config && windows_is(config);
+	autofree char *place = windows ? windows_file(path) : xstrdup(path);
+
+	return json_pack("{s:s, s:s, s:b}", "op", op, "path", place, "windows", windows);
 }
 
 /* A guest may say anything: what is handed on has the form that it must have. */
@@ -58,7 +91,7 @@ static int copy_out(struct talk *t, engine_sink_fn *sink, void *arg, struct err 
 json_t *engine_archive_stat(struct engine *g, const char *ref, const char *path, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
-	autojson *request = json_pack("{s:s, s:s}", "op", "stat", "path", path);
+	autojson *request = path_request(c, "stat", path);
 	autojson *head = NULL;
 	struct talk t;
 	json_t *stat;
@@ -78,7 +111,7 @@ int engine_archive_get(struct engine *g, const char *ref, const char *path, int 
 		       engine_sink_fn *sink, void *arg, struct err *e)
 {
 	autorecord *c = table_find(g, ref, e);
-	autojson *request = json_pack("{s:s, s:s}", "op", "get", "path", path);
+	autojson *request = path_request(c, "get", path);
 	autojson *head = NULL;
 	autojson *stat = NULL;
 	struct talk t;
@@ -151,14 +184,15 @@ int engine_archive_put(struct engine *g, const char *ref, const char *path, bool
 	autorecord *c = table_find(g, ref, e);
 	autojson *config = c ? record_config(c) : NULL;
 	const char *user = json_str(config, "User", "");
-	autojson *request = json_pack("{s:s, s:s, s:b}", "op", "put", "path", path, "no_overwrite", no_overwrite);
+	autojson *request = path_request(c, "put", path);
 	autojson *head = NULL;
 	struct talk t;
 	int rc;
 
 	if (!c)
 		return -1;
-	if (copy_owner && *user)
+	json_object_set_new(request, "no_overwrite", json_boolean(no_overwrite));
+	if (copy_owner && *user && !windows_is(config))
 		json_object_set_new(request, "owner", json_string(user));
 	if (talk_open(&t, g, c, request, true, &head, e))
 		return file_error(ref, path, e);

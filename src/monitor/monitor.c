@@ -91,6 +91,7 @@ void monitor_ended(struct monitor *m, int exit_code, const char *error)
 	if (life_next(m->state, LIFE_END, m->id, &m->state, NULL))
 		return;
 	loop_remove(&m->kill_timer);
+	pipes_end(m->pipes); /* another container may serve them from now on */
 	record_end(m, exit_code, error);
 	execs_lost(m);
 	autojson *event = monitor_exit_event(m);

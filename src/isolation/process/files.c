@@ -130,6 +130,14 @@ static int not_found(const char *path, struct err *e)
 	return err_set(e, missing ? ERR_NOT_FOUND : ERR_INVALID, errno, "%.300s", path);
 }
 
+/* The path that is asked for, when we are in the container. */
+static char *wanted_path(const struct files *f)
+{
+	autofree char *path = absolute_path(f->path);
+
+	return f->windows ? files_spell(f, path) : take_ptr(&path);
+}
+
 /* O_PATH of the object itself, and its head. */
 static int open_and_tell(struct files *f, const char *path, struct stat *st, struct err *e)
 {
@@ -153,12 +161,13 @@ static int open_and_tell(struct files *f, const char *path, struct stat *st, str
 
 static int do_stat(struct files *f, struct err *e)
 {
-	autofree char *path = absolute_path(f->path);
+	autofree char *path = NULL;
 	autoclose int fd = -1;
 	struct stat st;
 
 	if (files_enter(f, true, e))
 		return -1;
+	path = wanted_path(f);
 	fd = open_and_tell(f, path, &st, e);
 	return fd < 0 ? -1 : 0;
 }
@@ -187,21 +196,24 @@ static int send_tree(int dir, const char *name, const char *as, struct err *e)
 
 static int do_get(struct files *f, struct err *e)
 {
-	autofree char *path = absolute_path(f->path);
-	autofree char *as = base_name(path);
+	autofree char *as = base_name(f->path); /* as it was asked for: clients look for this name */
+	autofree char *path = NULL;
+	autofree char *name = NULL;
 	autoclose int fd = -1;
 	autoclose int parent = -1;
 	struct stat st;
 
 	if (files_enter(f, true, e))
 		return -1;
+	path = wanted_path(f);
+	name = base_name(path);
 	fd = open_and_tell(f, path, &st, e);
 	if (fd < 0)
 		return -1;
 	if (S_ISDIR(st.st_mode))
 		return send_tree(fd, ".", as, e);
 	parent = open_parent(f, path, e);
-	return parent < 0 ? -1 : send_tree(parent, as, as, e);
+	return parent < 0 ? -1 : send_tree(parent, name, as, e);
 }
 
 static int do_export(struct files *f, struct err *e)
@@ -259,7 +271,24 @@ static int find_owner(struct files *f, struct extract *x, struct err *e)
 	return 0;
 }
 
-static int put_entries(struct extract *x, struct tar_reader *r, struct err *e)
+/* The entry's place below x->base: where it is spelt otherwise there, that way. */
+static int entry_path(const struct files *f, const struct extract *x, const char *name, char out[static TAR_NAME_MAX],
+		      struct err *e)
+{
+	char plain[TAR_NAME_MAX];
+
+	if (!f->windows)
+		return extract_clean_path(name, out, e);
+	files_windows_name(name, plain);
+	if (extract_clean_path(plain, out, e) || !*out)
+		return *out ? -1 : 0;
+	autofree char *whole = xasprintf("%s/%s", x->base, out);
+	autofree char *spelt = files_spell(f, whole);
+
+	return extract_clean_path(spelt + strlen(x->base), out, e);
+}
+
+static int put_entries(const struct files *f, struct extract *x, struct tar_reader *r, struct err *e)
 {
 	char path[TAR_NAME_MAX];
 	struct extract_place at;
@@ -268,7 +297,7 @@ static int put_entries(struct extract *x, struct tar_reader *r, struct err *e)
 
 	while ((rc = tar_next(r, &t, e)) > 0) {
 		path[0] = '\0'; /* for the analyzer */
-		if (extract_clean_path(t->name, path, e))
+		if (entry_path(f, x, t->name, path, e))
 			return -1;
 		/* The directory itself stays as it is. */
 		if (!path[0])
@@ -281,7 +310,7 @@ static int put_entries(struct extract *x, struct tar_reader *r, struct err *e)
 
 static int do_put(struct files *f, struct err *e)
 {
-	autofree char *path = absolute_path(f->path);
+	autofree char *path = NULL;
 	autofree char *real = NULL;
 	autoclose int dir = -1;
 	struct input in = { 0 };
@@ -292,6 +321,7 @@ static int do_put(struct files *f, struct err *e)
 
 	if (files_enter(f, true, e))
 		return -1;
+	path = wanted_path(f);
 	dir = root_try_open(f->root, path, O_PATH, 0, 0);
 	if (dir < 0 || fstat(dir, &st))
 		return not_found(path, e);
@@ -305,7 +335,7 @@ static int do_put(struct files *f, struct err *e)
 	x.base += strcmp(x.base, "/") == 0;
 	in.data = xmalloc(IN_BYTES);
 	r = tar_reader_new(next_input, &in);
-	rc = put_entries(&x, r, e);
+	rc = put_entries(f, &x, r, e);
 	tar_reader_free(r);
 	extract_fini(&x);
 	free(in.data);
@@ -446,6 +476,7 @@ struct process *files_start(struct container *c, const json_t *request, struct p
 			   .path = json_str(request, "path", "/"),
 			   .owner = json_str(request, "owner", NULL),
 			   .no_overwrite = json_bool(request, "no_overwrite", false),
+			   .windows = json_bool(request, "windows", false),
 			   .proc_fs = -1,
 			   .root = -1 };
 	struct process *p;

@@ -4,7 +4,7 @@
  * to everybody else (streams, signals, end), but executes nothing: it enters a private copy of the container's mounts
  * (root and binds only: what Docker shows), gives up all rights that files don't need, and reads or writes tar.
  *
- * Asked for by the member "files" of the process object, all strings: {"op", "path", "owner", "no_overwrite": bool}.
+ * Asked for by the member "files" of the process object, all strings: {"op", "path", "owner", "no_overwrite", "windows": bool}.
  *	stat    head: {"stat": {"name", "size", "mode" (Go's FileMode), "mtime", "linkTarget"}}
  *	get     head as stat, then a tar of the object at path, as GET /containers/ID/archive gives it
  *	put     head: {"resolved": path of the directory}, then a tar is read from stdin. owner: USER[:GROUP] to whom
@@ -30,6 +30,7 @@ struct files {
 	const struct container *c;
 	const char *path, *owner;
 	bool no_overwrite;
+	bool windows; /* names are those of Windows */
 	int proc_fs; /* /proc of the supervisor: the container's has other numbers */
 	int root;    /* get, put, export: the container's root; diff, layer: its writable layer */
 	int *layers; /* diff, layer: the layers below, topmost first */
@@ -61,6 +62,12 @@ int files_tar_end(struct files_tar *t, struct err *e) must_check;
 /* Names in a directory (taken), sorted; NULL-terminated heap strings. NULL with *e. */
 char **files_names_of(int dir, size_t *n, struct err *e) must_check;
 void files_names_free(char **names);
+
+/* files_names.c */
+/* An absolute path as it is spelt in the container, where it is there: Windows has no case. Heap string. */
+char *files_spell(const struct files *f, const char *path);
+/* The name of an entry as the CLI of another system sends it ("C:\dir\x") in the form of an archive. */
+void files_windows_name(const char *name, char out[static TAR_NAME_MAX]);
 
 /* files_diff.c */
 int files_diff(struct files *f, struct err *e) must_check;
