@@ -141,6 +141,38 @@ int hooks_run(const json_t *config, const char *kind, const json_t *state, int r
 	return 0;
 }
 
+static int check_kind(const json_t *hooks, const char *kind, struct hook *h, struct err *e)
+{
+	json_t *list, *j;
+	size_t i;
+
+	if (json_get_array(hooks, kind, &list, e))
+		return err_prefix(e, "hooks");
+	json_array_foreach(list, i, j) {
+		if (!json_is_object(j))
+			return err_set(e, ERR_INVALID, 0, "hooks.%s[%zu]: an object is expected", kind, i);
+		if (parse(j, h, e))
+			return err_prefix(e, "hooks.%s[%zu]", kind, i);
+	}
+	return 0;
+}
+
+int hooks_check(const json_t *config, struct err *e)
+{
+	static const char *const kinds[] = { "prestart",       "createRuntime", "createContainer",
+					     "startContainer", "poststart",     "poststop" };
+	autofree struct hook *h = xcalloc(1, sizeof(*h));
+	json_t *hooks;
+
+	if (json_get_object(config, "hooks", &hooks, e))
+		return -1;
+	for (size_t i = 0; i < array_len(kinds); i++) {
+		if (check_kind(hooks, kinds[i], h, e))
+			return -1;
+	}
+	return 0;
+}
+
 bool hooks_any(const json_t *config, const char *const *kinds, size_t n)
 {
 	const json_t *hooks = json_member(config, "hooks");

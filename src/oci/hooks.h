@@ -17,6 +17,8 @@
  * @root   directory that is their root, or -1: the caller's.
  */
 int hooks_run(const json_t *config, const char *kind, const json_t *state, int root, struct err *e) must_check;
+/* Are all of them well formed? */
+int hooks_check(const json_t *config, struct err *e) must_check;
 /* Are there hooks of one of these kinds? Pure. */
 bool hooks_any(const json_t *config, const char *const *kinds, size_t n);
 

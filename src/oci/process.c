@@ -114,6 +114,10 @@ static int parse_rlimit(const json_t *j, void *arg, struct err *e)
 	r->resource = rlimit_parse(type);
 	if (r->resource < 0)
 		return err_set(e, ERR_INVALID, 0, "type: unknown limit \"%s\"", type);
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		if (p->rlimits[i].resource == r->resource)
+			return err_set(e, ERR_INVALID, 0, "type: \"%s\" is given twice", type);
+	}
 	p->n_rlimits++;
 	return 0;
 }

@@ -63,7 +63,9 @@ static void v1_settings(const struct cgroup_limits *l, struct settings *s)
 	};
 
 	add_number(s, "memory", "memory.limit_in_bytes", false, l->memory_bytes, "-1");
-	add_number(s, "memory", "memory.memsw.limit_in_bytes", true, l->memory_swap_bytes, "-1");
+	/* without a limit of memory there can't be one of memory and swap together */
+	add_number(s, "memory", "memory.memsw.limit_in_bytes", true,
+		   l->memory_bytes == -1 && l->memory_swap_bytes == CGROUP_UNSET ? -1 : l->memory_swap_bytes, "-1");
 	add_number(s, "memory", "memory.soft_limit_in_bytes", false, l->memory_reservation_bytes, "-1");
 	add_number(s, "memory", "memory.swappiness", true, l->swappiness < 0 ? CGROUP_UNSET : l->swappiness, NULL);
 	if (l->oom_kill_disable)

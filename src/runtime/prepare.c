@@ -183,13 +183,9 @@ json_t *prepare_config(const struct runtime *rt, const char *bundle_dir, struct 
 		err_set(e, ERR_INVALID, 0, "config.json: an object is expected");
 		return NULL;
 	}
-	if (check_refused(config, e) || resolve_root(config, bundle_dir, e) || resolve_mounts(config, bundle_dir, e) ||
-	    resolve_cgroup(rt, config, e) || complete_devices(config, e)) {
+	if (check_refused(config, e) || check_config(config, e) || resolve_root(config, bundle_dir, e) ||
+	    resolve_mounts(config, bundle_dir, e) || resolve_cgroup(rt, config, e) || complete_devices(config, e)) {
 		err_prefix(e, "config.json");
-		return NULL;
-	}
-	if (!json_is_object(json_object_get(config, "process"))) {
-		err_set(e, ERR_INVALID, 0, "config.json: process: is needed");
 		return NULL;
 	}
 	return take_ptr(&config);

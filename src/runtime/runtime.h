@@ -87,6 +87,8 @@ const char *prepare_isolation(const struct runtime *rt, const json_t *config, st
 int prepare_record(const struct runtime *rt, struct record *r, const char *bundle_dir, const char *isolation,
 		   json_t *config, struct err *e) must_check;
 
+/* check.c: ERR_INVALID with the name of the member. */
+int check_config(const json_t *config, struct err *e) must_check;
 /* guest_devices.c: give linux.devices of a hyperv container the form that isolation/hyperv/devices.h knows. */
 int guest_devices_prepare(json_t *config, struct err *e) must_check;
 
