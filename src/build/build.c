@@ -2,6 +2,7 @@
 /* One build, from the context to the tagged image. */
 #include "build/build.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -31,6 +32,36 @@ static void remove_left(const char *path)
 		log_warn("left by a build: %s", e.msg);
 }
 
+/* Steps of builds that ended with their silod: also those that were made and never started wait for ever. */
+static void end_containers(struct builder *b)
+{
+	autofree char *root = xasprintf("%s/builder-oci", b->o.exec_root);
+	DIR *d = opendir(root);
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		struct argv a = { 0 };
+		struct err e = { 0 };
+
+		if (*de->d_name == '.')
+			continue;
+		argv_add(&a, xstrdup("setpriv"));
+		argv_add(&a, xstrdup("--pdeathsig=TERM"));
+		argv_add(&a, xasprintf("%s/silo", b->o.lib_dir));
+		argv_add(&a, xasprintf("--root=%s", root));
+		argv_add(&a, xstrdup("delete"));
+		argv_add(&a, xstrdup("--force"));
+		argv_add(&a, xstrdup(de->d_name));
+		autofree char *said = buildah_ask(b, &a, &e);
+
+		if (!said)
+			log_warn("left by a build: %s", e.msg);
+		argv_fini(&a);
+	}
+	if (d)
+		closedir(d);
+}
+
 struct builder *builder_open(const struct builder_options *o)
 {
 	struct builder *b = xcalloc(1, sizeof(*b));
@@ -44,6 +75,7 @@ struct builder *builder_open(const struct builder_options *o)
 	b->dir = xasprintf("%s/builder", o->root);
 	pthread_mutex_init(&b->lock, NULL);
 	jobs = xasprintf("%s/jobs", b->dir);
+	end_containers(b);
 	remove_left(jobs);
 	return b;
 }
@@ -75,6 +107,8 @@ static int sweep(struct builder *b, struct err *e)
 
 	if (b->swept)
 		return 0;
+	/* Again: what was told to end may have made one more before it did. */
+	end_containers(b);
 	/* It lists mounts of the other silod's mount namespace, which went with it. */
 	remove_left(run);
 	buildah_argv(b, &a, "rm");

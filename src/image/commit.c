@@ -234,8 +234,6 @@ static int drop_hidden(struct image_store *s, struct err *e)
 	return 0;
 }
 
-#define UNUSED_LAYERS "chain NOT IN (SELECT chain FROM image_uses)"
-
 /* Take unused layers out of the database. *blobs: those that nothing names any more. Called with the commit lock. */
 static int forget_unused(struct image_store *s, json_t **layers, struct err *e)
 {
@@ -243,10 +241,10 @@ static int forget_unused(struct image_store *s, json_t **layers, struct err *e)
 		return -1;
 	/* A layer is inserted after its parent: the newest row is the topmost. */
 	*layers = db_rows(s->db, e,
-			  "SELECT chain, blob, blob_bytes, file_bytes FROM image_layers WHERE " UNUSED_LAYERS
+			  "SELECT chain, blob, blob_bytes, file_bytes FROM image_layers WHERE " IMAGE_LAYER_UNUSED
 			  " ORDER BY rowid DESC",
 			  "");
-	if (*layers && !db_exec(s->db, e, "DELETE FROM image_layers WHERE " UNUSED_LAYERS, ""))
+	if (*layers && !db_exec(s->db, e, "DELETE FROM image_layers WHERE " IMAGE_LAYER_UNUSED, ""))
 		return db_end(s->db, true, e);
 	db_end(s->db, false, NULL);
 	return -1;

@@ -97,7 +97,8 @@ static int store_prepare(struct image_store *s, struct err *e)
 	/* Another engine on the same root would take our work for leftovers. The kernel drops the lock with the process. */
 	if (flock(s->tmp, LOCK_EX | LOCK_NB))
 		return err_set(e, ERR_CONFLICT, 0, "%s is in use by another process", s->o.root);
-	if (sync_recover(s, e))
+	/* Layers that lost their last image, which was removed by an engine that was killed before it went on. */
+	if (sync_recover(s, e) || db_exec(s->db, e, "DELETE FROM image_layers WHERE " IMAGE_LAYER_UNUSED, ""))
 		return -1;
 	sweep(s, s->tmp, NULL);
 	sweep(s, s->layers, "SELECT 1 FROM image_layers WHERE chain = ?");

@@ -124,6 +124,8 @@ bool layer_known(struct image_store *s, const char *chain);
  */
 int image_commit(struct work *w, struct image_new *n, const json_t *names, struct err *e) must_check;
 
+/* SQL: a row of image_layers that no image has. */
+#define IMAGE_LAYER_UNUSED "chain NOT IN (SELECT chain FROM image_uses)"
 /* Delete what no image uses any more. removed (may be NULL) receives the chain ids, topmost first; bytes likewise. */
 int image_collect(struct image_store *s, json_t *removed, int64_t *bytes, struct err *e) must_check;
 
