@@ -219,7 +219,7 @@ static void hide_wine(void)
 					     "WINEUSERNAME",     "WINELOADER",     "WINEHOMEDIR", "WINEDATADIR",
 					     "WINEBUILDDIR",     "WINECONFIGDIR",  "WINEDLLDIR0", "WINEDLLDIR1",
 					     "WINELOADERNOEXEC", "WINEUSERLOCALE", "WINEUNIXCP",  "WINELOCALE",
-					     "XDG_RUNTIME_DIR",  CONTROL_VARIABLE };
+					     "XDG_RUNTIME_DIR",  "LD_PRELOAD",         CONTROL_VARIABLE };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		SetEnvironmentVariableA(names[i], NULL);
@@ -249,6 +249,10 @@ static BOOL read_orders(struct launcher *l)
 			break;
 		case CONTROL_SIZE:
 			sscanf(packet + 1, "%d %d", &l->columns, &l->rows);
+			break;
+		case CONTROL_PIPE_CLIENT:
+		case CONTROL_PIPE_SERVER:
+			share_pipe(l, packet + 1, packet[0] == CONTROL_PIPE_SERVER);
 			break;
 		case CONTROL_RUN:
 			l->command = wide(packet + 1);
@@ -319,10 +323,10 @@ int main(void)
 	CloseHandle(CreateThread(NULL, 0, obey, &l, 0, NULL));
 	WaitForSingleObject(l.program.hProcess, INFINITE);
 	GetExitCodeProcess(l.program.hProcess, &code);
+	if (l.pipes)
+		pipes_drain(l.pipes);
 	tell(&l, CONTROL_ENDED, code);
 	if (l.console)
 		ClosePseudoConsole(l.console);
 	return (int)(code & 0xff);
-	if (l.pipes)
-		pipes_drain(l.pipes);
 }
