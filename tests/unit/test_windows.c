@@ -17,6 +17,7 @@
 #include "windows/names.h"
 #include "windows/process.h"
 #include "windows/registry.h"
+#include "windows/resource.h"
 #include "windows/version.h"
 
 static void test_command_line(void **state)
@@ -135,6 +136,10 @@ static void test_registry(void **state)
 	struct registry *r = registry_load(fd, "r", &e);
 
 	assert_non_null(r);
+	autofree char *none = registry_default(r, "Software\\AB"), *text_of_b = registry_default(r, "software\\a\\b");
+
+	assert_null(none);
+	assert_string_equal(text_of_b, "d");
 	registry_set(r, "software\\a", "LONG", NULL);
 	registry_set_string(r, "Software\\A", "x", "C:\\new \"one\"");
 	registry_set(r, "Software\\A", "", "dword:00000001");
@@ -155,6 +160,80 @@ static void test_registry(void **state)
 	assert_int_equal(io_write_file(fd, "r", "REGEDIT4\n", 9, 0600, false, &e), 0);
 	assert_null(registry_load(fd, "r", &e));
 	io_remove_tree(AT_FDCWD, dir, NULL);
+}
+
+/* --- resources ------------------------------------------------------------------------------------------------------ */
+
+#define PE_BYTES 2048
+#define RESOURCES 512 /* in the file; their address is 0x3000 */
+
+static void put(unsigned char *d, size_t at, uint32_t value, int bytes)
+{
+	for (int i = 0; i < bytes; i++, value >>= 8)
+		d[at + (size_t)i] = (unsigned char)value;
+}
+
+/* A directory with entries {number, offset}. */
+static void put_directory(unsigned char *d, size_t at, size_t n, const uint32_t (*entries)[2])
+{
+	put(d, at + 14, (uint32_t)n, 2);
+	for (size_t i = 0; i < n; i++) {
+		put(d, at + 16 + 8 * i, entries[i][0], 4);
+		put(d, at + 20 + 8 * i, entries[i][1], 4);
+	}
+}
+
+/* String 5 of one block is "old" in two languages, 7 and 1033; there is room for 100 bytes in the first. */
+static void make_image(unsigned char d[static PE_BYTES])
+{
+	static const uint32_t types[][2] = { { 6, 0x80000020 } }, blocks[][2] = { { 1, 0x80000040 } };
+	static const uint32_t languages[][2] = { { 7, 0x80 }, { 1033, 0x90 } };
+
+	memset(d, 0, PE_BYTES);
+	put(d, 0x3c, 64, 4);
+	put(d, 64 + 6, 1, 2);             /* sections */
+	put(d, 64 + 20, 200, 2);          /* bytes of the optional header */
+	put(d, 64 + 24 + 128, 0x3000, 4); /* the directory of resources */
+	put(d, 64 + 24 + 200 + 12, 0x3000, 4);
+	put(d, 64 + 24 + 200 + 20, RESOURCES, 4);
+	put_directory(d, RESOURCES, 1, types);
+	put_directory(d, RESOURCES + 0x20, 1, blocks);
+	put_directory(d, RESOURCES + 0x40, 2, languages);
+	for (size_t i = 0; i < 2; i++) {
+		size_t text = RESOURCES + 0x100 + 0x100 * i;
+
+		put(d, RESOURCES + 0x80 + 0x10 * i, 0x3100 + 0x100 * (uint32_t)i, 4);
+		put(d, RESOURCES + 0x84 + 0x10 * i, i ? 38 : 100, 4);
+		put(d, text + 10, 3, 2);
+		for (size_t k = 0; k < 3; k++)
+			put(d, text + 12 + 2 * k, (unsigned char)"old"[k], 2);
+	}
+}
+
+static void test_resources(void **state)
+{
+	unsigned char d[PE_BYTES];
+	struct err e = { 0 };
+
+	make_image(d);
+	assert_int_equal(resource_replace_string(d, sizeof(d), 5, 1033, "old", "a longer text", &e), 0);
+	assert_int_equal(d[RESOURCES + 0x90] | d[RESOURCES + 0x91] << 8, 0x3100); /* where the other language was */
+	assert_int_equal(d[RESOURCES + 0x94], 2 * 16 + 2 * strlen("a longer text"));
+	assert_int_equal(d[RESOURCES + 0x100 + 10], strlen("a longer text"));
+	assert_int_equal(d[RESOURCES + 0x100 + 12 + 4], 'l');
+	make_image(d);
+	assert_int_equal(resource_replace_string(d, sizeof(d), 5, 1033, "new", "x", &e), -1);
+	assert_int_equal(resource_replace_string(d, sizeof(d), 21, 1033, "old", "x", &e), -1);
+	assert_int_equal(resource_replace_string(d, sizeof(d), 5, 1033, "old",
+						 "a text that is longer than what the block of any language has", &e),
+			 -1);
+	for (size_t n = 0; n < sizeof(d); n++) { /* a file that is cut off, or broken, is no more than an error */
+		make_image(d);
+		(void)!resource_replace_string(d, n, 5, 1033, "old", "x", &e);
+		make_image(d);
+		d[n] = 0xff;
+		(void)!resource_replace_string(d, sizeof(d), 5, 1033, "old", "x", &e);
+	}
 }
 
 static void test_process(void **state)
@@ -178,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_command_line), cmocka_unit_test(test_paths),    cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_names),        cmocka_unit_test(test_registry), cmocka_unit_test(test_process),
+		cmocka_unit_test(test_resources),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
