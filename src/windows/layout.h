@@ -9,6 +9,7 @@
 #define WINDOWS_PIPES   "/run/pipes" /* sockets behind named pipes: client/NAME, server/NAME (guest/pipes.h) */
 #define WINDOWS_LOADER  "/usr/lib/wine/wine64"
 #define WINDOWS_SERVER  "/usr/lib/wine/wineserver64"
+#define WINDOWS_LIMITS  "/usr/lib/silo/silo-limits.so"
 #define WINDOWS_INIT    "/usr/lib/silo/silo-winit"
 
 #endif

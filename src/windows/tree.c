@@ -11,6 +11,7 @@
 #include "base/own.h"
 #include "base/str.h"
 #include "windows/build.h"
+#include "windows/layout.h"
 #include "windows/resource.h"
 #include "windows/version.h"
 
@@ -187,6 +188,7 @@ int build_programs(void *arg, struct err *e)
 	const struct windows_build *b = arg;
 	autofree char *winit = xasprintf("%s/silo-winit", b->lib_dir);
 	autofree char *freetype = xasprintf("%s/guest/libfreetype.so.6", b->lib_dir);
+	autofree char *limits = xasprintf("%s/guest/silo-limits.so", b->lib_dir);
 	autofree char *guest = xasprintf("%s/guest", b->lib_dir);
 	DIR *dir = opendir(guest);
 	int failed = 0;
@@ -202,6 +204,8 @@ int build_programs(void *arg, struct err *e)
 	}
 	closedir(dir);
 	if (failed || build_copy(winit, BUILD_ROOT "/usr/lib/silo/silo-winit", 0755, e))
+		return -1;
+	if (build_copy(limits, BUILD_ROOT WINDOWS_LIMITS, 0644, e))
 		return -1;
 	return build_copy(freetype, BUILD_ROOT "/" BUILD_TRIPLET "/libfreetype.so.6", 0644, e);
 }

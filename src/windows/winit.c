@@ -148,6 +148,7 @@ static const char *const wine_environment[] = { "WINEPREFIX=" WINDOWS_PREFIX,
 						"WINEDEBUG=-all",
 						"LC_ALL=C.UTF-8",
 						"HOME=/",
+						"LD_PRELOAD=" WINDOWS_LIMITS,
 						"XDG_RUNTIME_DIR=/run/user/0",
 						CONTROL_VARIABLE "=3",
 						NULL };
