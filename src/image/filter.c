@@ -90,6 +90,22 @@ static int parse_duration(const char *s, double *seconds)
 	return 0;
 }
 
+/* A day, or a time without its zone, which is the host's then: "2024-01-15", "2024-01-15T10", "2024-01-15T10:30". */
+static int parse_local(const char *text, struct timespec *out)
+{
+	static const char rest[] = "0000-00-00T00:00:00Z";
+	size_t n = strlen(text);
+	bool whole = n == strlen("0000-00-00") || n == strlen("0000-00-00T00") || n == strlen("0000-00-00T00:00") ||
+		     n == strlen("0000-00-00T00:00:00");
+	autofree char *full = whole ? xasprintf("%s%s", text, rest + n) : NULL;
+	struct tm local;
+
+	if (!full || time_parse(full, out) || !localtime_r(&out->tv_sec, &local))
+		return -1;
+	out->tv_sec -= local.tm_gmtoff;
+	return 0;
+}
+
 int filter_time(const char *text, struct timespec now, struct timespec *out, struct err *e)
 {
 	double seconds;
@@ -99,7 +115,9 @@ int filter_time(const char *text, struct timespec now, struct timespec *out, str
 		out->tv_nsec = now.tv_nsec;
 		return 0;
 	}
-	return time_parse(text, out) ? err_set(e, ERR_INVALID, 0, "invalid filter 'until=[%.100s]'", text) : 0;
+	if (!parse_local(text, out) || !time_parse(text, out))
+		return 0;
+	return err_set(e, ERR_INVALID, 0, "failed to parse value as time or duration: \"%.100s\"", text);
 }
 
 bool filter_labels(const json_t *wanted, const json_t *labels)

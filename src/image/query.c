@@ -79,6 +79,35 @@ static int image_time(struct image_store *s, const json_t *filters, const char *
 	return row ? 0 : -1;
 }
 
+/* What Go's path.Match calls a bad pattern: a class that doesn't end, or is empty, or a backslash at the end. */
+static bool is_bad_pattern(const char *p)
+{
+	for (; *p; p++) {
+		if (*p == '\\' && !*++p)
+			return true;
+		if (*p != '[')
+			continue;
+		p += p[1] == '^';
+		if (p[1] == ']')
+			return true;
+		for (p++; *p != ']'; p++)
+			if (!*p || (*p == '\\' && !*++p))
+				return true;
+	}
+	return false;
+}
+
+static int check_patterns(const json_t *patterns, struct err *e)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(patterns, i, v)
+		if (is_bad_pattern(json_string_value(v)))
+			return err_set(e, ERR_INVALID, 0, "syntax error in pattern");
+	return 0;
+}
+
 static int list_filter_parse(struct image_store *s, const json_t *filters, struct list_filter *f, struct err *e)
 {
 	static const char *const keys[] = { "dangling", "label", "reference", "before", "since", "until" };
@@ -88,7 +117,8 @@ static int list_filter_parse(struct image_store *s, const json_t *filters, struc
 	f->references = filter_values(filters, "reference");
 	f->has_dangling = json_object_get(filters, "dangling");
 	if (filter_check(filters, keys, array_len(keys), e) || filter_bool(filters, "dangling", &f->dangling, e) ||
-	    image_time(s, filters, "before", &f->before, e) || image_time(s, filters, "since", &f->since, e))
+	    check_patterns(f->references, e) || image_time(s, filters, "before", &f->before, e) ||
+	    image_time(s, filters, "since", &f->since, e))
 		return -1;
 	return json_array_size(until)
 		       ? filter_time(json_string_value(json_array_get(until, 0)), time_now(), &f->until, e)

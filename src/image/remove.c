@@ -356,10 +356,10 @@ static int prune_rows(struct image_store *s, const json_t *filters, bool danglin
 	return 0;
 }
 
+/* As Docker counts: the files, not what else is kept of a layer. */
 static int64_t stored_bytes(struct image_store *s)
 {
-	autojson *rows =
-		db_rows(s->db, NULL, "SELECT COALESCE(SUM(file_bytes + blob_bytes), 0) AS n FROM image_layers", "");
+	autojson *rows = db_rows(s->db, NULL, "SELECT COALESCE(SUM(file_bytes), 0) AS n FROM image_layers", "");
 
 	return json_int(json_array_get(rows, 0), "n", 0);
 }

@@ -75,7 +75,7 @@ struct unpack_file {
 struct unpack_result {
 	char diff_id[DIGEST_MAX]; /* of the uncompressed stream */
 	uint64_t tar_bytes;       /* uncompressed */
-	uint64_t file_bytes;      /* sum of the sizes of regular files, as Docker's image size */
+	uint64_t file_bytes;      /* sum of the sizes of files and symlinks, as Docker's image size */
 	uint64_t entries;
 	uint64_t plain; /* 1: the stream wasn't compressed, so diff_id is the digest of the blob too */
 };

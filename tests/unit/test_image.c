@@ -191,6 +191,10 @@ static void filter_times(void **state)
 	assert_int_equal(t.tv_sec, 1000000000 - 5400);
 	assert_int_equal(filter_time("2024-01-02T03:04:05Z", now, &t, &e), 0);
 	assert_int_equal(t.tv_sec, 1704164645);
+	assert_int_equal(filter_time("2024-01-02T03:04", now, &t, &e), 0);
+	assert_int_equal(filter_time("2024-01-02", now, &t, &e), 0);
+	assert_int_equal(filter_time("1700000000", now, &t, &e), 0);
+	assert_int_equal(t.tv_sec, 1700000000);
 	assert_int_equal(filter_time("1h30", now, &t, &e), -1);
 	assert_int_equal(filter_time("", now, &t, &e), -1);
 	assert_int_equal(filter_time("h", now, &t, &e), -1);
