@@ -174,6 +174,27 @@ static void test_delta(void **state)
 			fail_msg("%s: in\n%s", not_there[i], text);
 }
 
+/* Of a user's hive some keys only. */
+static void test_choice(void **state)
+{
+	static const char *const only[] = { "Keep", "local", NULL }, *const but[] = { "Local\\Not", "LOCAL", NULL };
+	const struct hive_choice choice = { .only = only, .but = but };
+	struct registry *r = registry_parse(before);
+	struct maker m = { 0 };
+	struct err e = { 0 };
+	size_t links = 0;
+	autostr out = { 0 };
+
+	make_delta(&m);
+	assert_int_equal(hive_apply(r, "Software", &choice, m.data, sizeof(m.data), &links, &e), 0);
+	assert_int_equal(registry_text(r, &out, &e), 0);
+	registry_free(r);
+	assert_non_null(strstr(out.s, "\"A\"=hex(1)"));
+	assert_non_null(strstr(out.s, "[Software\\\\Gone]"));
+	assert_non_null(strstr(out.s, "\"old\"=\"1\""));
+	assert_null(strstr(out.s, "\"x\"=hex:01"));
+}
+
 /* Every byte of the hive changed in turn: it ends, and says so where it can't be read. */
 static void test_damage(void **state)
 {
@@ -248,10 +269,8 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_delta),
-		cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_bad_hives),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_delta),     cmocka_unit_test(test_choice), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_bad_hives), cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
