@@ -36,6 +36,7 @@ struct agent {
 	char machine_id[AGENT_MACHINE_ID_LEN + 1];
 	struct guest_container *containers;
 	struct agent_sockets *sockets;
+	bool shares; /* are mounted */
 	struct agent_card cards[GUEST_CARDS];
 	struct relay *names;
 };
@@ -55,10 +56,13 @@ int agent_set_network(struct agent *a, const json_t *network, struct err *e) mus
 /* Serve 127.0.0.11:53 by asking this server; NULL = no more. */
 int agent_relay_names(struct agent *a, const struct ip_addr *server, unsigned short port, struct err *e) must_check;
 
-/* Directories and files that the host shares: mounted at GUEST_SHARES_DIR, once. */
-int agent_mount_shares(struct err *e) must_check;
-/* Listen for what the host's sockets ([{"uid", "gid", "mode"}], NULL = none) get in connections. */
-int agent_open_sockets(struct agent *a, const json_t *sockets, struct err *e) must_check;
+/* Directories and files that the host shares: mounted at GUEST_SHARES_DIR when the first container has any. */
+int agent_mount_shares(struct agent *a, struct err *e) must_check;
+/* Listen for what a container's sockets of the host ([{"socket", "uid", "gid", "mode"}], NULL = none) get in connections; and
+ * no longer. On failure those that listen stay. */
+int agent_open_sockets(struct agent *a, const struct guest_container *of, const json_t *sockets,
+		       struct err *e) must_check;
+void agent_close_sockets(struct agent *a, const struct guest_container *of);
 /* The host's answer to one of them. */
 void agent_socket_connected(struct agent *a, const json_t *body);
 

@@ -102,7 +102,43 @@ static int create_machine_id(void *arg, struct err *e)
 
 static int create_devices(void *arg, struct err *e)
 {
-	return devices_resolve(((struct create *)arg)->config, e);
+	struct create *c = arg;
+
+	return devices_resolve(c->g, c->config, e);
+}
+
+static bool wants_shares(void *arg)
+{
+	return json_bool(((struct create *)arg)->request, "shares", false);
+}
+
+static int create_shares(void *arg, struct err *e)
+{
+	return agent_mount_shares(((struct create *)arg)->g->agent, e);
+}
+
+static int create_sockets(void *arg, struct err *e)
+{
+	struct create *c = arg;
+
+	if (!agent_open_sockets(c->g->agent, c->g, json_object_get(c->request, "sockets"), e))
+		return 0;
+	agent_close_sockets(c->g->agent, c->g);
+	return -1;
+}
+
+static void undo_sockets(void *arg)
+{
+	struct create *c = arg;
+
+	agent_close_sockets(c->g->agent, c->g);
+}
+
+static int create_neighbours(void *arg, struct err *e)
+{
+	struct create *c = arg;
+
+	return neighbours_resolve(c->g->agent, c->config, e);
 }
 
 static int create_bundle(void *arg, struct err *e)
@@ -181,15 +217,18 @@ static int create_connect(void *arg, struct err *e)
 }
 
 static const struct step create_steps[] = {
-	/* name         wanted  run                undo */
-	{ "disks",      NULL,   create_disks,      undo_disks },
-	{ "machine-id", NULL,   create_machine_id, NULL },
-	{ "devices",    NULL,   create_devices,    NULL },
-	{ "bundle",     NULL,   create_bundle,     undo_bundle },
-	{ "sandbox",    NULL,   create_sandbox,    undo_sandbox },
-	{ "streams",    NULL,   create_streams,    undo_streams },
-	{ "container",  NULL,   create_container,  undo_container },
-	{ "connect",    NULL,   create_connect,    NULL },
+	/* name         wanted        run                undo */
+	{ "shares",     wants_shares, create_shares,     NULL },
+	{ "disks",      NULL,         create_disks,      undo_disks },
+	{ "machine-id", NULL,         create_machine_id, NULL },
+	{ "devices",    NULL,         create_devices,    NULL }, /* their disks go with the others */
+	{ "sockets",    NULL,         create_sockets,    undo_sockets },
+	{ "neighbours", NULL,         create_neighbours, NULL },
+	{ "bundle",     NULL,         create_bundle,     undo_bundle },
+	{ "sandbox",    NULL,         create_sandbox,    undo_sandbox },
+	{ "streams",    NULL,         create_streams,    undo_streams },
+	{ "container",  NULL,         create_container,  undo_container },
+	{ "connect",    NULL,         create_connect,    NULL },
 };
 
 int op_create(struct agent *a, const json_t *request, json_t **answer, struct err *e)
@@ -246,6 +285,7 @@ int op_delete(struct agent *a, const json_t *request, json_t **answer, struct er
 	isolation_process.container_delete(g->container);
 	isolation_process.sandbox_close(g->sandbox);
 	bundle_free(g->bundle);
+	agent_close_sockets(a, g);
 	disks_unmount(g);
 	free(g->dir);
 	free(g);

@@ -4,6 +4,7 @@
 #define SILO_AGENT_CONTAINER_H
 
 #include "agent/agent.h"
+#include "agent/scsi.h"
 #include "isolation/isolation.h"
 
 enum guest_stream { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_TTY, STREAM_COUNT };
@@ -28,7 +29,8 @@ struct guest_container {
 	struct guest_process *processes;
 	char *dir;  /* AGENT_RUN_DIR/<id>: its mounts */
 	char *disk; /* device of the writable layer, while mounted */
-	int targets[2]; /* of its disks on the SCSI bus; -1 = elsewhere */
+	int targets[GUEST_SLOT_DISKS]; /* of its disks on the SCSI bus */
+	size_t n_targets;
 };
 
 /**
@@ -40,8 +42,16 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e) must_che
 /* Unmount cleanly: what the container has written is on the disk afterwards. */
 void disks_unmount(struct guest_container *g);
 
+/* Look for a disk on the SCSI bus and note that it is the container's; path receives the device. */
+int disks_find(struct guest_container *g, int64_t target, char path[static SCSI_NAME_MAX], struct err *e) must_check;
+/* Let go of those, which nothing uses any more. */
+void disks_release(struct guest_container *g);
+
 /* Fill in what only this kernel knows of linux.devices: numbers of disks, and all devices where all are wanted. */
-int devices_resolve(json_t *config, struct err *e) must_check;
+int devices_resolve(struct guest_container *g, json_t *config, struct err *e) must_check;
+
+/* linux.namespaces and mounts of another container in this VM ("container": id) become those of its init. */
+int neighbours_resolve(struct agent *a, json_t *config, struct err *e) must_check;
 
 /* New contents ([{"destination", "data"}]) of files that Silo has made for it. The container may have done what it
  * likes with them: one that isn't a plain file any more is left alone. */

@@ -2,6 +2,7 @@
 /* Devices of a container that are named by what they are: disks of this VM, or all that its kernel has. */
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,16 +14,19 @@
 
 #define DEPTH_MAX 3 /* of directories below /dev */
 
-/* {"path", "disk": 0, 1, ..., "access"} gets its numbers, and a rule that lets the container use it. */
-static int resolve_disk(json_t *device, json_t *rules, struct err *e)
+/* {"path", "disk": 0, 1, ... or "target": of the SCSI bus, "access"} gets its numbers, and a rule that lets the container
+ * use it. */
+static int resolve_disk(struct guest_container *g, json_t *device, json_t *rules, struct err *e)
 {
 	int64_t number = json_int(device, "disk", 0);
-	char name[] = "/dev/vda";
+	char name[SCSI_NAME_MAX];
 	struct stat st;
 
 	if (number < 0 || number + AGENT_DISKS >= 26)
 		return err_set(e, ERR_INVALID, 0, "disk %lld", (long long)number);
-	name[strlen(name) - 1] = (char)('a' + AGENT_DISKS + number);
+	snprintf(name, sizeof name, "/dev/vd%c", (char)('a' + AGENT_DISKS + number));
+	if (json_object_get(device, "target") && disks_find(g, json_int(device, "target", -1), name, e))
+		return -1;
 	if (stat(name, &st))
 		return err_set(e, ERR_SYSTEM, errno, "%s", name);
 	json_object_set_new(device, "major", json_integer(major(st.st_rdev)));
@@ -68,7 +72,7 @@ static void add_tree(json_t *devices, const char *dir, int depth)
 		closedir(d);
 }
 
-int devices_resolve(json_t *config, struct err *e)
+int devices_resolve(struct guest_container *g, json_t *config, struct err *e)
 {
 	json_t *linux_part = json_object_get(config, "linux"), *devices = json_object_get(linux_part, "devices");
 	json_t *rules = json_object_get(json_object_get(linux_part, "resources"), "devices"), *device;
@@ -79,7 +83,8 @@ int devices_resolve(json_t *config, struct err *e)
 		if (json_bool(device, "all", false)) {
 			all = true;
 			json_array_remove(devices, i);
-		} else if (json_object_get(device, "disk") && resolve_disk(device, rules, e)) {
+		} else if ((json_object_get(device, "disk") || json_object_get(device, "target")) &&
+			   resolve_disk(g, device, rules, e)) {
 			return -1;
 		}
 	}

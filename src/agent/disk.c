@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "agent/container.h"
-#include "agent/scsi.h"
 #include "agent/virtio.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -108,30 +107,43 @@ static bool is_released(const char *device)
 	return false;
 }
 
-/* The device of a disk, which may have to be looked for first. target receives its number on the SCSI bus, or -1. */
-static int find_device(const char *name, int *target, char device[static SCSI_NAME_MAX], struct err *e)
+int disks_find(struct guest_container *g, int64_t target, char path[static SCSI_NAME_MAX], struct err *e)
+{
+	if (target < 0 || target >= GUEST_LATE_DISKS || g->n_targets == array_len(g->targets))
+		return err_set(e, ERR_INVALID, 0, "there is no disk %lld", (long long)target);
+	if (scsi_attach((int)target, path, e))
+		return -1;
+	g->targets[g->n_targets++] = (int)target;
+	return 0;
+}
+
+void disks_release(struct guest_container *g)
+{
+	struct err e;
+
+	while (g->n_targets)
+		if (scsi_detach(g->targets[--g->n_targets], &e))
+			log_warn("%s", e.msg);
+}
+
+/* The device of a disk, which may have to be looked for first. */
+static int find_device(struct guest_container *g, const char *name, char device[static SCSI_NAME_MAX], struct err *e)
 {
 	char *end;
 	long number;
 
-	*target = -1;
 	snprintf(device, SCSI_NAME_MAX, "%s", name);
 	if (!str_starts(name, GUEST_LATE_DISK))
 		return 0;
 	number = strtol(name + strlen(GUEST_LATE_DISK), &end, 10);
-	if (*end || number < 0 || number >= GUEST_LATE_DISKS)
-		return err_set(e, ERR_INVALID, 0, "rootfs: there is no disk %.20s", name);
-	if (scsi_attach((int)number, device, e))
-		return -1;
-	*target = (int)number;
-	return 0;
+	return disks_find(g, *end ? -1 : number, device, e);
 }
 
 static int mount_disks(struct guest_container *g, const char *image, const char *disk, struct err *e)
 {
 	char image_device[SCSI_NAME_MAX], disk_device[SCSI_NAME_MAX];
 
-	if (find_device(image, &g->targets[0], image_device, e) || find_device(disk, &g->targets[1], disk_device, e))
+	if (find_device(g, image, image_device, e) || find_device(g, disk, disk_device, e))
 		return -1;
 	repair(disk_device);
 	if (mount_disk(g, image_device, "image", "erofs", MS_RDONLY | MS_NOATIME, NULL, e) ||
@@ -147,7 +159,6 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 	const json_t *rootfs = json_object_get(silo, "rootfs");
 	const char *image = json_str(rootfs, "image", NULL), *disk = json_str(rootfs, "disk", NULL);
 
-	g->targets[0] = g->targets[1] = -1;
 	/* the host's directory, which is mounted already */
 	if (json_str(rootfs, "path", NULL))
 		return 0;
@@ -159,17 +170,6 @@ int disks_mount(struct guest_container *g, json_t *silo, struct err *e)
 	}
 	describe_layers(g, silo);
 	return 0;
-}
-
-static void let_go(struct guest_container *g)
-{
-	struct err e;
-
-	for (size_t i = 0; i < array_len(g->targets); i++) {
-		if (g->targets[i] >= 0 && scsi_detach(g->targets[i], &e))
-			log_warn("%s", e.msg);
-		g->targets[i] = -1;
-	}
 }
 
 void disks_unmount(struct guest_container *g)
@@ -193,5 +193,5 @@ void disks_unmount(struct guest_container *g)
 		sync();
 	}
 	own_free(&g->disk);
-	let_go(g);
+	disks_release(g);
 }

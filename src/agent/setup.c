@@ -82,8 +82,6 @@ int op_setup(struct agent *a, const json_t *request, json_t **answer, struct err
 	if (add_entropy(json_str(request, "entropy", ""), e) || op_time_sync(a, request, answer, e) ||
 	    set_identity(a, request, e) ||
 	    agent_bind_disks(true, AGENT_DISKS + (int)json_int(request, "disks", 0), e) ||
-	    (json_bool(request, "shares", false) && agent_mount_shares(e)) ||
-	    agent_open_sockets(a, json_object_get(request, "sockets"), e) ||
 	    agent_set_network(a, json_object_get(request, "network"), e))
 		return -1;
 	a->set_up = true;

@@ -13,11 +13,14 @@
  */
 #define OPTIONS "trans=virtio,version=9p2000.L,msize=262144,cache=mmap,access=client,posixacl"
 
-int agent_mount_shares(struct err *e)
+int agent_mount_shares(struct agent *a, struct err *e)
 {
+	if (a->shares)
+		return 0;
 	if (io_mkdir_all(GUEST_SHARES_DIR, 0755, e))
 		return -1;
 	if (mount(GUEST_SHARES_TAG, GUEST_SHARES_DIR, "9p", MS_NOSUID | MS_NODEV, OPTIONS))
 		return err_set(e, ERR_SYSTEM, errno, "mount what the host shares (9p)");
+	a->shares = true;
 	return 0;
 }

@@ -28,6 +28,7 @@ struct link {
 
 struct listener {
 	struct agent_sockets *all;
+	const struct guest_container *of; /* NULL: the place is free */
 	size_t index;
 	int fd;
 	struct loop_io *io;
@@ -36,7 +37,6 @@ struct listener {
 struct agent_sockets {
 	struct agent *agent;
 	struct listener listeners[GUEST_SOCKETS_MAX];
-	size_t n;
 	struct link *links;
 	size_t n_links;
 	int64_t next_key;
@@ -45,8 +45,9 @@ struct agent_sockets {
 /* A full house leaves further clients in the queue of the kernel. */
 static void watch_listeners(struct agent_sockets *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		loop_set_events(s->listeners[i].io, s->n_links < GUEST_CONNECTIONS_MAX ? EPOLLIN : 0);
+	for (size_t i = 0; i < GUEST_SOCKETS_MAX; i++)
+		if (s->listeners[i].of)
+			loop_set_events(s->listeners[i].io, s->n_links < GUEST_CONNECTIONS_MAX ? EPOLLIN : 0);
 }
 
 static void link_end(struct link *l)
@@ -125,45 +126,69 @@ void agent_socket_connected(struct agent *a, const json_t *body)
 		}
 }
 
-/* Owner and mode are those of the host's socket: they decide who may connect. */
-static int open_listener(struct agent_sockets *s, const json_t *entry, struct err *e)
+static void socket_name(size_t index, struct sockaddr_un *name)
 {
-	struct listener *l = &s->listeners[s->n];
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	*name = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(name->sun_path, sizeof name->sun_path, GUEST_SOCKETS_DIR "/%zu", index);
+}
+
+static void close_listener(struct listener *l)
+{
+	struct sockaddr_un name;
+
+	socket_name(l->index, &name);
+	loop_remove(&l->io);
+	close_fd(&l->fd);
+	unlink(name.sun_path);
+	l->of = NULL;
+}
+
+/* Owner and mode are those of the host's socket: they decide who may connect. */
+static int open_listener(struct agent_sockets *s, const struct guest_container *of, const json_t *entry, struct err *e)
+{
+	int64_t index = json_int(entry, "socket", -1);
 	uid_t uid = (uid_t)json_int(entry, "uid", 0);
 	gid_t gid = (gid_t)json_int(entry, "gid", 0);
 	mode_t mode = (mode_t)json_int(entry, "mode", 0600);
+	struct sockaddr_un name;
+	struct listener *l;
 
-	*l = (struct listener){ .all = s, .index = s->n };
-	snprintf(name.sun_path, sizeof name.sun_path, GUEST_SOCKETS_DIR "/%zu", s->n);
+	if (index < 0 || index >= GUEST_SOCKETS_MAX || s->listeners[index].of)
+		return err_set(e, ERR_INVALID, 0, "socket %lld", (long long)index);
+	l = &s->listeners[index];
+	*l = (struct listener){ .all = s, .of = of, .index = (size_t)index };
+	socket_name(l->index, &name);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&name, sizeof name) || chown(name.sun_path, uid, gid) ||
 	    chmod(name.sun_path, mode) || listen(l->fd, SOMAXCONN))
 		return err_set(e, ERR_SYSTEM, errno, "%s", name.sun_path);
 	l->io = loop_add(s->agent->loop, l->fd, EPOLLIN, on_client, l, e);
-	if (!l->io)
-		return -1;
-	s->n++;
-	return 0;
+	return l->io ? 0 : -1;
 }
 
-/* They live as long as the VM, which ends when this fails. */
-int agent_open_sockets(struct agent *a, const json_t *sockets, struct err *e)
+int agent_open_sockets(struct agent *a, const struct guest_container *of, const json_t *sockets, struct err *e)
 {
-	struct agent_sockets *s;
 	const json_t *entry;
 	size_t i;
 
 	if (!json_array_size(sockets))
 		return 0;
-	if (json_array_size(sockets) > GUEST_SOCKETS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "more than %d sockets", GUEST_SOCKETS_MAX);
 	if (io_mkdir_all(GUEST_SOCKETS_DIR, 0755, e))
 		return -1;
-	s = a->sockets = xcalloc(1, sizeof *s);
-	s->agent = a;
+	if (!a->sockets) {
+		a->sockets = xcalloc(1, sizeof *a->sockets);
+		a->sockets->agent = a;
+	}
 	json_array_foreach((json_t *)(uintptr_t)sockets, i, entry)
-		if (open_listener(s, entry, e))
+		if (open_listener(a->sockets, of, entry, e))
 			return -1;
 	return 0;
+}
+
+/* Connections that are made end when the host ends them. */
+void agent_close_sockets(struct agent *a, const struct guest_container *of)
+{
+	for (size_t i = 0; a->sockets && i < GUEST_SOCKETS_MAX; i++)
+		if (a->sockets->listeners[i].of == of)
+			close_listener(&a->sockets->listeners[i]);
 }

@@ -123,6 +123,7 @@ int main(int argc, char **argv)
 				     .listener = LISTENER,
 				     .stop_fd = stop,
 				     .stand_in = stand_in,
+				     .streams = { -1, -1, -1 },
 				     .exit_code = &code };
 
 	if (standby)

@@ -417,21 +417,6 @@ void mounts_event(struct engine *g, struct container *c, const char *action)
 	}
 }
 
-bool mounts_share_files(struct container *c)
-{
-	autojson *host = record_host(c);
-	struct stat st;
-	json_t *p;
-	size_t i;
-
-	json_array_foreach(points_of(host), i, p) {
-		/* A socket's connections are forwarded. */
-		if (!is_type(p, "tmpfs") && !is_type(p, "npipe") && (stat(json_str(p, "Source", ""), &st) < 0 || !S_ISSOCK(st.st_mode)))
-			return true;
-	}
-	return false;
-}
-
 /* --- users ------------------------------------------------------------------------------------------------------------------ */
 
 static bool uses(const json_t *host, const char *volume)

@@ -33,8 +33,6 @@ int mounts_resolve(struct engine *g, struct container *c, struct err *e) must_ch
 int mounts_prepare(struct engine *g, struct container *c, struct err *e) must_check;
 /* Before each start: volumes with options are mounted. */
 int mounts_activate(struct engine *g, struct container *c, struct err *e) must_check;
-/* Does it mount anything of the host: binds, volumes? */
-bool mounts_share_files(struct container *c);
 /* A daemon that has been restarted takes over the volumes that the monitor of a running container still has mounted.
  * parent_of: a child of that monitor. */
 void mounts_adopt(struct engine *g, struct container *c, pid_t parent_of);

@@ -82,10 +82,8 @@ static int run_bundle(void *arg, struct err *e)
 /* A hyperv container takes the machine that waits, if there is one. */
 static bool take_standby(struct run *r)
 {
-	/* A machine that waits has been started without any directory or device of the host, and for
-	 * disks of the usual size. */
-	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !mounts_share_files(r->c) &&
-		    !getenv("SILO_VM_COLD");
+	/* A machine that waits has been started without any device of the host, and for disks of the usual size. */
+	bool fits = r->g->standby && strcmp(r->c->isolation, "hyperv") == 0 && !getenv("SILO_VM_COLD");
 	autojson *host = record_host(r->c);
 	int64_t disk_bytes;
 

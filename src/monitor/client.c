@@ -241,10 +241,10 @@ static int tell(const char *bundle_dir, json_t *request, struct err *e)
 	return answer ? 0 : -1;
 }
 
-int monitor_watch(const char *bundle_dir, json_t **state, struct err *e)
+static int watch(const char *bundle_dir, bool hold, json_t **state, struct err *e)
 {
 	autoclose int sock = monitor_connect(bundle_dir, e);
-	autojson *request = json_pack("{s:s}", "op", "watch");
+	autojson *request = json_pack("{s:s, s:b}", "op", "watch", "hold", hold);
 
 	if (sock < 0)
 		return -1;
@@ -260,6 +260,16 @@ int monitor_watch(const char *bundle_dir, json_t **state, struct err *e)
 	return take_fd(&sock);
 }
 
+int monitor_watch(const char *bundle_dir, json_t **state, struct err *e)
+{
+	return watch(bundle_dir, false, state, e);
+}
+
+int monitor_hold(const char *bundle_dir, struct err *e)
+{
+	return watch(bundle_dir, true, NULL, e);
+}
+
 json_t *monitor_state(const char *bundle_dir, struct err *e)
 {
 	return ask(bundle_dir, json_pack("{s:s}", "op", "state"), CALL_MS, e);
@@ -270,15 +280,37 @@ json_t *monitor_start(const char *bundle_dir, struct err *e)
 	return ask(bundle_dir, json_pack("{s:s}", "op", "start"), START_MS, e);
 }
 
-int monitor_spawn_joined(const char *machine_dir, const char *bundle_dir, struct err *e)
+static int join(const char *machine_dir, const char *bundle_dir, const int *streams, struct err *e)
 {
 	autoclose int dir = open_bundle(bundle_dir, e);
 	autofree char *path = socket_path_at(dir);
 	autoclose int listener = dir < 0 ? -1 : msg_listen(path, 0600, e);
 	autojson *request = json_pack("{s:s, s:s}", "op", "join", "bundle", bundle_dir);
-	autojson *answer = listener < 0 ? NULL : monitor_call(machine_dir, request, &listener, 1, CALL_MS, e);
+	int fds[4] = { listener };
+	size_t n = 1;
+
+	if (listener < 0)
+		return -1;
+	if (streams)
+		json_object_set_new(request, "streams", json_array());
+	for (size_t i = 0; streams && i < 3; i++) {
+		json_array_append_new(json_object_get(request, "streams"), json_boolean(streams[i] >= 0));
+		if (streams[i] >= 0)
+			fds[n++] = streams[i];
+	}
+	autojson *answer = monitor_call(machine_dir, request, fds, n, CALL_MS, e);
 
 	return answer ? 0 : -1;
+}
+
+int monitor_spawn_joined(const char *machine_dir, const char *bundle_dir, struct err *e)
+{
+	return join(machine_dir, bundle_dir, NULL, e);
+}
+
+int monitor_spawn_in_pod(const char *machine_dir, const char *bundle_dir, const int streams[static 3], struct err *e)
+{
+	return join(machine_dir, bundle_dir, streams, e);
 }
 
 static void add_streams(json_t *request, const struct monitor_streams *s)

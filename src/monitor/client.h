@@ -44,6 +44,9 @@ int monitor_spawn(const char *program, const char *bundle_dir, int network, stru
 /* Have the monitor of a running machine (its bundle's directory) be that of one more bundle, whose container joins it:
  * from then on as after monitor_spawn(), but there is no process of its own. */
 int monitor_spawn_joined(const char *machine_dir, const char *bundle_dir, struct err *e) must_check;
+/* The same for an OCI runtime: with the container's streams (borrowed; -1 = none; a tty: the first is a socket). */
+int monitor_spawn_in_pod(const char *machine_dir, const char *bundle_dir, const int streams[static 3],
+			 struct err *e) must_check;
 
 struct monitor_standby {
 	struct monitor_process process;
@@ -72,6 +75,9 @@ json_t *monitor_call(const char *bundle_dir, const json_t *request, const int *f
  * meanwhile, its exit event follows at once.
  */
 int monitor_watch(const char *bundle_dir, json_t **state, struct err *e) must_check;
+
+/* As monitor_watch, for a container that is to end with this connection. */
+int monitor_hold(const char *bundle_dir, struct err *e) must_check;
 
 /* {"status", "pid", "sandbox_pid", "started_at", "execs"} */
 json_t *monitor_state(const char *bundle_dir, struct err *e) must_check;

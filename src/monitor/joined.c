@@ -18,14 +18,28 @@ static void joined_free(struct monitor *j)
 	monitor_close(j);
 }
 
+/* "streams": which of the three have a descriptor, in their order after the listener's. */
+static void take_streams(struct monitor_options *o, const json_t *request, int *fds, size_t n_fds)
+{
+	const json_t *wanted = json_object_get(request, "streams");
+	size_t next = 1;
+
+	for (size_t i = 0; i < array_len(o->streams); i++)
+		if (json_is_true(json_array_get(wanted, i)) && next < n_fds)
+			o->streams[i] = take_fd(&fds[next++]);
+}
+
 int monitor_join(struct monitor *m, const json_t *request, int *fds, size_t n_fds, struct err *e)
 {
 	const char *dir = json_str(request, "bundle", NULL);
-	struct monitor_options o = { .stop_fd = -1, .loop = m->loop };
+	struct monitor_options o = { .stop_fd = -1,
+				     .loop = m->loop,
+				     .stand_in = json_object_get(request, "streams"),
+				     .streams = { -1, -1, -1 } };
 	struct monitor *j;
 	struct stat st;
 
-	if (!dir || n_fds != 1 || fstat(fds[0], &st) || !S_ISSOCK(st.st_mode))
+	if (!dir || n_fds < 1 || fstat(fds[0], &st) || !S_ISSOCK(st.st_mode))
 		return err_set(e, ERR_INVALID, 0, "join: a bundle and its socket are needed");
 	if (m->owner || !m->sandbox)
 		return err_set(e, ERR_CONFLICT, 0, "container %s has no sandbox of its own", m->id);
@@ -36,6 +50,7 @@ int monitor_join(struct monitor *m, const json_t *request, int *fds, size_t n_fd
 	o.bundle_dir = xstrdup(dir);
 	o.socket_path = xasprintf("%s/monitor.sock", dir);
 	o.listener = take_fd(&fds[0]);
+	take_streams(&o, request, fds, n_fds);
 	if (monitor_open(j, &o, e)) {
 		joined_free(j);
 		return -1;

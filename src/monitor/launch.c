@@ -116,21 +116,27 @@ static bool is_null(int fd)
 }
 
 /* Our own streams are the process's. What we have to say ourselves goes to the log. */
-static int hand_streams(const struct monitor *m, struct process_io *io, struct err *e)
+static int take_own_streams(struct monitor *m, struct err *e)
 {
 	autofree char *path = xasprintf("%s/monitor.log", m->o.bundle_dir);
 	autoclose int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int *const ends[] = { &io->in, &io->out, &io->err };
 
 	if (log < 0 || null < 0)
 		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
 	for (int fd = 0; fd < 3; fd++) {
-		if (!io->tty)
-			*ends[fd] = is_null(fd) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 5);
+		m->o.streams[fd] = is_null(fd) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 5);
 		dup2(fd ? log : null, fd);
 	}
 	return 0;
+}
+
+static void hand_streams(struct monitor *m, struct process_io *io)
+{
+	int *const ends[] = { &io->in, &io->out, &io->err };
+
+	for (int fd = 0; fd < 3; fd++)
+		*ends[fd] = take_fd(&m->o.streams[fd]);
 }
 
 /* With a tty, 0 is the socket of the one who has the terminal on the host. */
@@ -151,16 +157,16 @@ static int launch_container(struct monitor *m, struct err *e)
 	init_options(m, &o);
 	if (m->o.stand_in)
 		o.in = o.out = o.err = false;
+	if (m->o.stand_in && !m->owner && take_own_streams(m, e))
+		return -1;
 	monitor_session_owner(m, &owner);
 	m->init = session_new(m->loop, &o, &owner, &io, e);
 	if (!m->init)
 		return -1;
 	if (m->o.stand_in && io.tty)
-		terminal = fcntl(0, F_DUPFD_CLOEXEC, 5);
-	if (m->o.stand_in && hand_streams(m, &io, e)) {
-		session_abandon_io(&io);
-		return -1;
-	}
+		terminal = take_fd(&m->o.streams[0]);
+	else if (m->o.stand_in)
+		hand_streams(m, &io);
 	m->container = m->isolation->container_create(m->sandbox, m->bundle, &io, e);
 	if (!m->container)
 		return -1;

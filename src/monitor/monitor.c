@@ -326,6 +326,8 @@ void monitor_close(struct monitor *m)
 	/* The name first: nobody should find a monitor that doesn't answer. */
 	if (m->o.socket_path)
 		unlink(m->o.socket_path);
+	for (size_t i = 0; m->o.stand_in && i < array_len(m->o.streams); i++)
+		close_fd(&m->o.streams[i]);
 	monitor_clean(m);
 	stop_logging(m);
 	session_free(m->init);
@@ -366,6 +368,8 @@ bool monitor_round(struct monitor *m)
 	size_t n_peers = peers_sweep(&m->peers);
 
 	clients |= execs_sweep(m);
+	if (m->peers.let_go)
+		monitor_shutdown(m);
 	if (!m->o.stand_in && m->peers.seen && n_peers == 0 && (m->state == LIFE_CREATED || m->failure.kind))
 		monitor_shutdown(m);
 	if (m->over)

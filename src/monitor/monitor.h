@@ -28,9 +28,10 @@ struct monitor_options {
 	int listener;  /* listening SOCK_SEQPACKET socket; taken */
 	int stop_fd;   /* readable (signalfd) = shut down, killing the container; borrowed; -1 = none */
 	const char *socket_path; /* unlinked at the end; NULL = not */
-	/* The container's stand-in for an OCI runtime: its streams are our 0, 1, 2 (a tty: the socket 0), nobody need be
-	 * connected, and our exit code is to be the container's. */
+	/* For an OCI runtime: the container's streams are these (a tty: the first is a socket), and nobody need be connected.
+	 * Taken; -1 = /dev/null. In a process of its own they are 0, 1, 2, and our exit code is to be the container's. */
 	bool stand_in;
+	int streams[3];
 	int *exit_code; /* receives the container's; may be NULL */
 	/* A VM that has been waiting for this bundle, and the loop that it lives in; NULL = none. Both are taken. */
 	struct sandbox *standby;

@@ -279,6 +279,7 @@ size_t peers_sweep(struct peers *set)
 			continue;
 		}
 		*at = p->next;
+		set->let_go |= p->holds;
 		free(p);
 		if (set->n-- == PEERS_MAX)
 			set->starved = true;

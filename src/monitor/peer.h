@@ -25,6 +25,7 @@ struct peer {
 	int sock; /* -1: gone, freed by the next sweep */
 	struct loop_io *io;
 	bool watches; /* gets events */
+	bool holds;   /* its end is the container's */
 	struct packet *first, *last;
 	size_t queued_bytes;
 };
@@ -36,6 +37,7 @@ struct peers {
 	struct peer *list;
 	size_t n;
 	bool seen;    /* there has been a connection */
+	bool let_go;  /* one that held it has ended */
 	bool starved; /* no connection is accepted: no descriptor was left */
 	void *arg;
 	/* One request, borrowed, with descriptors that the callee may take (set to -1); the rest is closed after it. */

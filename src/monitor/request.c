@@ -45,6 +45,7 @@ static int op_watch(struct call *c, struct err *e unused_arg)
 {
 	c->answer = state_json(c->m);
 	c->peer->watches = c->new_watch = true;
+	c->peer->holds = json_bool(c->body, "hold", false);
 	return 0;
 }
 

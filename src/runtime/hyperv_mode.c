@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,9 +25,11 @@
 #include "base/own.h"
 #include "monitor/client.h"
 #include "oci/hooks.h"
+#include "os/cgroup.h"
 #include "os/pidfd.h"
 #include "os/run.h"
 #include "runtime/guest_stdio.h"
+#include "runtime/pod.h"
 #include "runtime/pod_network.h"
 #include "runtime/runtime.h"
 
@@ -149,10 +153,15 @@ static _Noreturn void become_monitor(const struct record *r, const char *program
 				     int listener, int tap)
 {
 	char *const argv[] = { (char[]){ "silo-monitor" }, (char[]){ "--stand-in" }, r->dir, NULL };
+	const char *network = json_str(r->doc, "pod_network", NULL);
+	autoclose int ns = network ? open(network, O_RDONLY | O_CLOEXEC) : -1;
 	char *const env[] = { (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
 	sigset_t none;
 	int fds[5];
 
+	/* Who takes the stand-in's namespaces for the container's must not get the host's. */
+	if (unshare(CLONE_NEWIPC | CLONE_NEWUTS) || (network && (ns < 0 || setns(ns, CLONE_NEWNET))))
+		_exit(126);
 	for (int i = 0; i < 3; i++)
 		fds[i] = io->fds[i] >= 0 ? io->fds[i] : open("/dev/null", O_RDWR | O_CLOEXEC);
 	fds[3] = listener;
@@ -199,6 +208,24 @@ static int wait_prepared(const struct record *r, struct err *e)
 	return state ? 0 : -1;
 }
 
+static bool is_in_pod(const struct record *r)
+{
+	return json_object_get(r->doc, "sandbox");
+}
+
+/* Its monitor is that of the pod, which goes on: the end of the connection is the container's. */
+static void end_in_pod(const struct record *r)
+{
+	struct err ignored;
+	autoclose int watch = monitor_watch(r->dir, NULL, &ignored);
+	json_t *event;
+
+	if (watch < 0 || monitor_end(r->dir, &ignored))
+		return;
+	while ((event = msg_recv(watch, DEATH_TIMEOUT_MS, NULL, NULL, &ignored)))
+		json_decref(event);
+}
+
 static void stop_monitor(int pidfd)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
@@ -214,6 +241,8 @@ static void hyperv_destroy(struct record *r, struct launched *l)
 {
 	struct creation *cr = l->container;
 
+	if (is_in_pod(r))
+		end_in_pod(r);
 	stop_monitor(l->pidfd);
 	close_fd(&l->pidfd);
 	close_fd(&l->tty);
@@ -254,6 +283,83 @@ static int launch(struct creation *cr, const struct guest_stdio *io, struct laun
 	return -1;
 }
 
+/* ---- stand-ins: processes of ours that the caller waits for ---- */
+
+struct guest_exec {
+	const struct record *r;
+	char id[24]; /* "": the container's init */
+};
+
+static int signal_exec(void *arg, int signo)
+{
+	const struct guest_exec *x = arg;
+	struct err ignored;
+
+	return monitor_signal(x->r->dir, *x->id ? x->id : NULL, signo, false, &ignored);
+}
+
+/* Passes signals on and ends as the process in the guest does. */
+static _Noreturn void stand_in(struct guest_exec *x, int watch, int signals)
+{
+	const struct foreground f = { .pidfd = watch, .tty = -1, .signal = signal_exec, .arg = x };
+
+	for (;;) {
+		struct err e;
+		autojson *event = NULL;
+
+		foreground_run(&f, signals);
+		event = msg_recv(watch, CALL_TIMEOUT_MS, NULL, NULL, &e);
+		if (!event)
+			_exit(e.kind == ERR_TIMEOUT ? 255 : 137);
+		if (!strcmp(json_str(event, "event", ""), "exit"))
+			_exit(*x->id ? 137 : (int)json_int(event, "exit_code", 255));
+		if (!strcmp(json_str(event, "event", ""), "exec_exit") && !strcmp(json_str(event, "id", ""), x->id))
+			_exit((int)json_int(event, "exit_code", 255));
+	}
+}
+
+/* ---- create, in a pod ---- */
+
+/* The container ends with the process, as it would with its init: the connection holds it. */
+static _Noreturn void stand_in_for_init(const struct record *r, int watch)
+{
+	struct guest_exec x = { .r = r };
+	int null = open("/dev/null", O_RDWR), signals;
+	struct err e;
+
+	setsid();
+	prctl(PR_SET_NAME, "silo-pod");
+	/* Its end of the streams would keep them open for those who read them. */
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 || dup2(watch, 3) < 0)
+		_exit(255);
+	close_range(4, ~0u, 0);
+	signals = foreground_begin(&e);
+	if (signals < 0)
+		_exit(255);
+	stand_in(&x, 3, signals);
+}
+
+static int launch_in_pod(struct record *r, const struct runtime *rt, const struct guest_stdio *io, struct launched *out,
+			 struct err *e)
+{
+	struct record *sandbox = pod_open_sandbox(rt, json_str(r->doc, "sandbox", ""), e);
+	autoclose int watch = -1;
+	int rc = -1;
+
+	if (sandbox && !record_write(r, "silo.json", json_object_get(r->doc, "silo"), e))
+		rc = monitor_spawn_in_pod(sandbox->dir, r->dir, io->fds, e);
+	record_close(sandbox);
+	if (rc)
+		return -1;
+	watch = monitor_hold(r->dir, e);
+	if (watch < 0 || wait_prepared(r, e))
+		return -1;
+	out->pid = pidfd_clone(0, -1, &out->pidfd, e);
+	if (out->pid == 0)
+		stand_in_for_init(r, watch);
+	return out->pid < 0 || record_save(r, out->pid, e) || run_created_hooks(r, e) ? -1 : 0;
+}
+
 static int hyperv_create(struct record *r, const struct launch_options *o, bool started, struct launched *out,
 			 struct err *e)
 {
@@ -273,7 +379,10 @@ static int hyperv_create(struct record *r, const struct launch_options *o, bool 
 		free(cr);
 		return -1;
 	}
-	rc = add_vm(o->runtime, r, e) || launch(cr, &io, out, e) ? -1 : 0;
+	if (is_in_pod(r))
+		rc = launch_in_pod(r, o->runtime, &io, out, e);
+	else
+		rc = add_vm(o->runtime, r, e) || launch(cr, &io, out, e) ? -1 : 0;
 	if (!rc && io.master >= 0 && o->console_socket)
 		rc = console_send(o->console_socket, io.master, e);
 	if (!o->console_socket)
@@ -281,6 +390,8 @@ static int hyperv_create(struct record *r, const struct launch_options *o, bool 
 	guest_stdio_close(&io);
 	if (!rc)
 		return 0;
+	if (is_in_pod(r))
+		end_in_pod(r);
 	if (out->pidfd >= 0)
 		stop_monitor(out->pidfd);
 	close_fd(&out->pidfd);
@@ -331,39 +442,6 @@ static void hyperv_leave(struct launched *l)
 }
 
 /* ---- exec ---- */
-
-struct guest_exec {
-	const struct record *r;
-	char id[24];
-};
-
-static int signal_exec(void *arg, int signo)
-{
-	const struct guest_exec *x = arg;
-	struct err ignored;
-
-	return monitor_signal(x->r->dir, x->id, signo, false, &ignored);
-}
-
-/* The stand-in of an exec: passes signals on and ends as the exec does. */
-static _Noreturn void stand_in(struct guest_exec *x, int watch, int signals)
-{
-	const struct foreground f = { .pidfd = watch, .tty = -1, .signal = signal_exec, .arg = x };
-
-	for (;;) {
-		struct err e;
-		autojson *event = NULL;
-
-		foreground_run(&f, signals);
-		event = msg_recv(watch, CALL_TIMEOUT_MS, NULL, NULL, &e);
-		if (!event)
-			_exit(e.kind == ERR_TIMEOUT ? 255 : 137);
-		if (!strcmp(json_str(event, "event", ""), "exit"))
-			_exit(137);
-		if (!strcmp(json_str(event, "event", ""), "exec_exit") && !strcmp(json_str(event, "id", ""), x->id))
-			_exit((int)json_int(event, "exit_code", 255));
-	}
-}
 
 static int request_exec(const struct guest_exec *x, const json_t *process, const struct guest_stdio *io, struct err *e)
 {
@@ -454,7 +532,10 @@ static int hyperv_kill(struct record *r, int signo, bool all, struct err *e)
 static int hyperv_clean(struct record *r, struct err *e)
 {
 	struct pollfd p = { .fd = r->pidfd, .events = POLLIN };
+	struct cgroup *left;
 
+	if (is_in_pod(r))
+		end_in_pod(r);
 	if (r->pidfd >= 0) {
 		(void)!pidfd_signal(r->pidfd, SIGTERM, NULL);
 		if (poll(&p, 1, DEATH_TIMEOUT_MS) != 1)
@@ -462,7 +543,13 @@ static int hyperv_clean(struct record *r, struct err *e)
 		if (poll(&p, 1, DEATH_TIMEOUT_MS) != 1)
 			return err_set(e, ERR_TIMEOUT, 0, "process %d doesn't die", r->pid);
 	}
+	if (is_in_pod(r))
+		return 0;
 	pod_network_undo(r->doc);
+	/* what a monitor that was killed has left of its machine */
+	left = record_cgroup(r, NULL);
+	if (left)
+		cgroup_remove(left);
 	return 0;
 }
 

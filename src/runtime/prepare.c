@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "runtime/pod.h"
 #include "runtime/runtime.h"
 
 #define CONFIG_BYTES_MAX (4 * MIB)
@@ -191,50 +192,15 @@ json_t *prepare_config(const struct runtime *rt, const char *bundle_dir, struct 
 	return take_ptr(&config);
 }
 
-static const char *annotation(const json_t *config, const char *key)
-{
-	return json_str(json_object_get(config, "annotations"), key, "");
-}
-
-/* A pod's sandbox runs nothing of the user's: it only keeps the pod's namespaces, the network's above all, in which a
- * machine is then connected. */
-static bool is_pod_sandbox(const json_t *config)
-{
-	return !strcmp(annotation(config, "io.kubernetes.cri.container-type"), "sandbox") ||
-	       !strcmp(annotation(config, "io.kubernetes.cri-o.ContainerType"), "sandbox");
-}
-
-static bool is_pod_container(const json_t *config)
-{
-	return !strcmp(annotation(config, "io.kubernetes.cri.container-type"), "container") ||
-	       !strcmp(annotation(config, "io.kubernetes.cri-o.ContainerType"), "container");
-}
-
-/* The machine has namespaces of its own in place of those of the pod; its hostname is the pod's all the same. */
-static void leave_pod(json_t *config)
-{
-	json_t *ns, *variable;
-	size_t i;
-
-	json_array_foreach(json_object_get(json_object_get(config, "linux"), "namespaces"), i, ns)
-		if (strcmp(json_str(ns, "type", ""), "network") != 0)
-			json_object_del(ns, "path");
-	json_array_foreach(json_object_get(json_object_get(config, "process"), "env"), i, variable) {
-		const char *text = json_is_string(variable) ? json_string_value(variable) : "";
-
-		if (!strncmp(text, "HOSTNAME=", 9) && !json_object_get(config, "hostname"))
-			json_object_set_new(config, "hostname", json_string(text + 9));
-	}
-}
-
 /* The name by which an administrator chose is never overruled by an annotation, which may be a user's. */
 const char *prepare_isolation(const struct runtime *rt, const json_t *config, struct err *e)
 {
 	const char *asked = json_str(json_object_get(config, "annotations"), "io.silo.isolation", rt->isolation);
 	const char *const names[] = { "process", "hyperv" };
+	bool pod_hyperv = pod_has_machine(rt, config);
 
 	if (!asked || !*asked)
-		asked = rt->isolation ? rt->isolation : "process";
+		asked = rt->isolation ? rt->isolation : pod_hyperv ? "hyperv" : "process";
 	if (rt->isolation && strcmp(asked, rt->isolation) != 0) {
 		err_set(e, ERR_INVALID, 0, "annotations: io.silo.isolation \"%s\" contradicts the runtime's \"%s\"",
 			asked, rt->isolation);
@@ -244,9 +210,15 @@ const char *prepare_isolation(const struct runtime *rt, const json_t *config, st
 		err_set(e, ERR_UNSUPPORTED, 0, "hyperv isolation needs root");
 		return NULL;
 	}
+	/* a sandbox in a machine has no namespaces on the host that a process could join */
+	if (pod_sandbox_id(config) && pod_hyperv == !strcmp(asked, "process")) {
+		err_set(e, ERR_INVALID, 0, "isolation %s: the pod's sandbox %s %s", asked, pod_sandbox_id(config),
+			pod_hyperv ? "has hyperv isolation" : "is no container with hyperv isolation");
+		return NULL;
+	}
 	for (size_t i = 0; i < array_len(names); i++) {
 		if (!strcmp(names[i], asked))
-			return i && is_pod_sandbox(config) ? names[0] : names[i];
+			return names[i];
 	}
 	err_set(e, ERR_INVALID, 0, "isolation \"%s\" is neither process nor hyperv", asked);
 	return NULL;
@@ -291,8 +263,8 @@ int prepare_record(const struct runtime *rt, struct record *r, const char *bundl
 
 	r->config = config;
 	r->hyperv = !strcmp(isolation, "hyperv");
-	if (r->hyperv && is_pod_container(config))
-		leave_pod(config);
+	if (r->hyperv && pod_prepare(rt, config, e))
+		return err_prefix(e, "config.json");
 	if (!rt->systemd_cgroup && !*json_str(linux_part, "cgroupsPath", ""))
 		json_object_set_new(linux_part, "cgroupsPath", json_sprintf("/silo/%s", r->id));
 	if (r->hyperv && guest_devices_prepare(config, e))
@@ -311,5 +283,7 @@ int prepare_record(const struct runtime *rt, struct record *r, const char *bundl
 		return err_prefix(e, "config.json");
 	if (json_is_object(annotations))
 		json_object_set(r->doc, "annotations", annotations);
+	if (r->hyperv && pod_sandbox_id(config))
+		json_object_set_new(r->doc, "sandbox", json_string(pod_sandbox_id(config)));
 	return record_write(r, "config.json", config, e);
 }

@@ -42,12 +42,24 @@ def test_no_ping_on_the_host(engine, name):
 
 
 @needs_hyperv
-def test_case_25_vmwp_is_jailed(engine, name):
+def test_case_25_vmwp_is_jailed(engine, vm_dir, name):
     engine.docker("run", "-d", "--isolation=hyperv", "--name", name, BASE, "sleep", "1000")
     pid = int(engine.template(name, "{{.State.Pid}}"))
     status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="utf-8") if ":\t" in line)
-    assert status["CapEff"].strip() == "0" * 16 and status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
-    for kind in ("mnt", "net", "ipc", "pid"):
+    # What a file server needs, over nothing but the files that it can reach: there are none that can be written.
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4
+    assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as f:
+        points = {line.split()[4]: line.split()[5].split(",")[0] for line in f}
+    assert points == {"/": "ro", "/proc": "ro", "/share": "ro"}
+    # Nor by way of a descriptor: what all machines share is open by mounts that are read-only themselves.
+    shared = {p.stat().st_ino for p in (*vm_dir.glob("template-*/memory"), *engine.root.glob("layers/**/image.erofs"))}
+    read_only = [fd for fd in os.listdir(f"/proc/{pid}/fd") if os.stat(f"/proc/{pid}/fd/{fd}").st_ino in shared]
+    assert len(read_only) > 1
+    for fd in read_only:
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.close(os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR))
+    for kind in ("mnt", "net", "ipc", "pid", "user"):
         assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}"), kind
     root = os.listdir(f"/proc/{pid}/root")
     assert "home" not in root and "root" not in root, root

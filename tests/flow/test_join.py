@@ -90,11 +90,32 @@ def test_modes_are_not_mixed(engine, mode, run, first):
     assert text in result.err
 
 
-def test_a_joined_container_has_no_shares(engine, first, run, mode):
-    if mode == "hyperv":
-        result = run("--rm", "--network", f"container:{first}", "-v", "/etc:/x", BASE, "true", code=125)
-        assert "can't have bind mounts and volumes" in result.err
-        engine.docker("exec", first, "true")
+def test_shares_of_those_who_join(engine, first, run, name, tmp_path):
+    """A bind, a volume with what the image has there, a tmpfs: as any container has them, and gone with it."""
+    (tmp_path / "file").write_text("of the host\n")
+    volume = f"volume-{name}"
+    script = "cat /b/file /f; echo made >/b/made; cmp /v/passwd /etc/passwd && echo of the image >/v/x; df /t | grep -c tmpfs; echo >/f"
+    result = run("--rm", "--network", f"container:{first}", "-v", f"{tmp_path}:/b", "-v", f"{tmp_path}/file:/f:ro", "-v", f"{volume}:/etc",
+                 "--tmpfs", "/t", "-v", f"{volume}:/v", BASE, "sh", "-c", script, code=1)
+    assert result.out == "of the host\nof the host\n1\n" and "Read-only file system" in result.err
+    assert (tmp_path / "made").read_text() == "made\n"
+    # Another one in the same machine has what it asked for and nothing of the one before.
+    script = "cat /v/x; ls /b /run/silo 2>&1 | grep -c file; true"
+    assert run("--rm", "--network", f"container:{first}", "-v", f"{volume}:/v:ro", BASE, "sh", "-c", script).out == "of the image\n0\n"
+    engine.docker("volume", "rm", volume)
+    engine.docker("exec", first, "true")
+
+
+def test_a_device_of_those_who_join(engine, first, mode, tmp_path):
+    """hyperv: a disk image comes as a disk, and goes."""
+    if mode == "process":
+        return
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"on the disk".ljust(1 << 20, b"\0"))
+    join = ("--rm", "--isolation=hyperv", "--network", f"container:{first}")
+    for _ in range(2):  # unplugged, and plugged in again
+        result = engine.docker("run", *join, "--device", f"{image}:/dev/disk:r", BASE, "head", "-c", "11", "/dev/disk")
+        assert result.out == "on the disk"
 
 
 @pytest.mark.parametrize("victim", ["vmwp", "monitor"])

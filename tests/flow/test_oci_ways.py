@@ -163,9 +163,10 @@ class Cri:
         config = pb.encode((1, metadata), (2, f"host-{uid}"), (3, str(top)), (8, linux))
         return config, self("RuntimeService/RunPodSandbox", (1, config), (2, handler))[1][0].decode()
 
-    def container(self, sandbox, config, name, *command):
+    def container(self, sandbox, config, name, *command, mounts=()):
         fields = [(1, pb.encode((1, name), (2, 0))), (2, pb.encode((1, IMAGE)))]
-        fields += [(3, c) for c in command] + [(11, f"{name}.log"), (15, b"")]
+        fields += [(3, c) for c in command] + [(7, pb.encode((1, inside), (2, outside))) for inside, outside in mounts]
+        fields += [(11, f"{name}.log"), (15, b"")]
         made = self("RuntimeService/CreateContainer", (1, sandbox), (2, pb.encode(*fields)), (3, config))
         return made[1][0].decode()
 
@@ -199,6 +200,46 @@ def test_containerd_cri(containerd, mode):
     assert cri.status(container)[0] == 2
     cri("RuntimeService/RemoveContainer", (1, container))
     cri("RuntimeService/StopPodSandbox", (1, sandbox))
+    cri("RuntimeService/RemovePodSandbox", (1, sandbox))
+    assert not list((containerd.top / "oci/k8s.io").glob("[!.]*"))
+
+
+def test_containerd_cri_pod(containerd, mode):
+    """A pod with two containers: network, host name, shared memory and a volume are the pod's; under hyperv so is the machine."""
+    cri = Cri(containerd.top / "c.sock")
+    config, sandbox = cri.sandbox(f"silo-{mode}", f"pod{mode}", containerd.top)
+    volume = containerd.top / f"volume-{mode}"
+    volume.mkdir()
+    mounts = (("/shared", str(volume)),)
+    serve = "mkdir /w; hostname >/w/index.html; exec busybox httpd -f -p 127.0.0.1:80 -h /w"
+    first = cri.container(sandbox, config, f"first-{mode}", "sh", "-c", serve, mounts=mounts)
+    second = cri.container(sandbox, config, f"second-{mode}", "sleep", "1000", mounts=mounts)
+    for each in (first, second):
+        cri("RuntimeService/StartContainer", (1, each))
+    ask = ("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:80/")
+    until("the second one reaches the first", lambda: cri.exec(second, *ask)[0] == f"host-pod{mode}\n")
+    boots = {cri.exec(each, "cat", "/proc/sys/kernel/random/boot_id")[0] for each in (first, second)}
+    own = Path("/proc/sys/kernel/random/boot_id").read_text()
+    assert len(boots) == 1 and (own in boots) == (mode == "process")
+    assert cri.exec(first, "sh", "-c", "echo of-first >/shared/x; echo memory >/dev/shm/x; touch /mark")[1] == 0
+    assert cri.exec(second, "cat", "/shared/x", "/dev/shm/x")[0] == "of-first\nmemory\n"
+    assert (volume / "x").read_text() == "of-first\n"
+    seen = cri.exec(second, "sh", "-c", "ls /; busybox ps; hostname")[0]
+    # CRI's default is one set of processes for the pod; each has its own files.
+    assert "mark" not in seen and "httpd" in seen and seen.endswith(f"host-pod{mode}\n")
+    # Of two, one ends and is replaced: its volume comes anew.
+    cri("RuntimeService/StopContainer", (1, first), (2, 0))
+    assert cri.status(first) == (2, 137) and cri.status(second)[0] == 1
+    cri("RuntimeService/RemoveContainer", (1, first))
+    third = cri.container(sandbox, config, f"third-{mode}", "sh", "-c", "cat /shared/x; exit 3", mounts=mounts)
+    cri("RuntimeService/StartContainer", (1, third))
+    until("the third one has ended", lambda: cri.status(third) == (2, 3))
+    log = containerd.top / f"third-{mode}.log"
+    until("it has read what the first has written", lambda: log.exists() and "of-first" in log.read_text())
+    assert pb.decode(cri("RuntimeService/ContainerStats", (1, second))[1][0])[1]
+    # The end of the sandbox is the end of all, and of all that they had.
+    cri("RuntimeService/StopPodSandbox", (1, sandbox))
+    assert cri.status(second) == (2, 137)
     cri("RuntimeService/RemovePodSandbox", (1, sandbox))
     assert not list((containerd.top / "oci/k8s.io").glob("[!.]*"))
 

@@ -13,6 +13,8 @@
 #include "base/own.h"
 #include "isolation/hyperv/guest_docs.h"
 
+static const struct guest_places places = { .image = GUEST_IMAGE_DEVICE, .disk = GUEST_DISK_DEVICE, .device = -1 };
+
 static json_t *parse(const char *text)
 {
 	struct err e;
@@ -31,7 +33,7 @@ static void test_config(void **state)
 				 "{\"type\":\"network\",\"path\":\"/proc/1/ns/net\"},{\"type\":\"mount\"}],"
 				 "\"resources\":{\"pids\":{\"limit\":5}}}}");
 	autojson *before = json_deep_copy(config);
-	autojson *guest = guest_config(config, "abc", 1, &e);
+	autojson *guest = guest_config(config, "abc", 1, &places, &e);
 	autojson *expected = parse("{\"process\":{\"args\":[\"a\"]},"
 				   "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"}],"
 				   "\"linux\":{\"cgroupsPath\":\"/silo/abc\",\"namespaces\":[{\"type\":\"pid\"},"
@@ -70,13 +72,34 @@ static void test_shares(void **state)
 		      "\"subpath\":\"x\"},{\"destination\":\"/t\",\"type\":\"tmpfs\"},"
 		      "{\"destination\":\"/b\",\"type\":\"none\",\"source\":\"/etc/x\",\"options\":[\"rbind\"]}]}");
 	struct err e = { 0 };
-	autojson *guest = guest_config(config, "abc", 1, &e);
+	autojson *guest = guest_config(config, "abc", 1, &places, &e);
 	const json_t *mounts = json_object_get(guest, "mounts");
 
 	assert_non_null(guest);
 	assert_string_equal(json_str(json_array_get(mounts, 0), "source", ""), GUEST_SHARES_DIR "/0");
 	assert_null(json_object_get(json_array_get(mounts, 0), "subpath"));
 	assert_string_equal(json_str(json_array_get(mounts, 2), "source", ""), GUEST_SHARES_DIR "/1");
+}
+
+/* One that joins a machine has the next numbers, for shares and disks; what is of a neighbour in it is no share. */
+static void test_joined(void **state)
+{
+	autojson *config =
+		parse("{\"mounts\":[{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/dev/shm\","
+		      "\"container\":\"pod\"},{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/srv\"}],"
+		      "\"linux\":{\"devices\":[{\"path\":\"/dev/a\",\"type\":\"b\",\"source\":\"/dev/sda\"}],"
+		      "\"namespaces\":[{\"type\":\"ipc\",\"container\":\"pod\"}]}}");
+	const struct guest_places later = { .share = 7, .device = 14 };
+	struct err e = { 0 };
+	autojson *guest = guest_config(config, "abc", 1, &later, &e);
+	const json_t *mounts = json_object_get(guest, "mounts"), *linux_part = json_object_get(guest, "linux");
+
+	assert_non_null(guest);
+	assert_string_equal(json_str(json_array_get(mounts, 0), "source", ""), "/dev/shm");
+	assert_string_equal(json_str(json_array_get(mounts, 1), "source", ""), GUEST_SHARES_DIR "/7");
+	assert_int_equal(json_int(json_array_get(json_object_get(linux_part, "devices"), 0), "target", -1), 14);
+	assert_string_equal(json_str(json_array_get(json_object_get(linux_part, "namespaces"), 0), "container", ""),
+			    "pod");
 }
 
 /* Disks are numbered, and what the host calls them isn't told; other devices are the guest's. */
@@ -86,7 +109,7 @@ static void test_devices(void **state)
 				 "{\"path\":\"/dev/a\",\"type\":\"b\",\"source\":\"/dev/sda\"},"
 				 "{\"path\":\"/dev/b\",\"type\":\"b\",\"source\":\"/srv/image\"}]}}");
 	struct err e = { 0 };
-	autojson *guest = guest_config(config, "abc", 1, &e);
+	autojson *guest = guest_config(config, "abc", 1, &places, &e);
 	const json_t *devices = json_object_get(json_object_get(guest, "linux"), "devices");
 
 	assert_non_null(guest);
@@ -114,7 +137,7 @@ static void test_refused(void **state)
 		autojson *config = parse(cases[i].config);
 		struct err e;
 
-		assert_null(guest_config(config, "abc", 1, &e));
+		assert_null(guest_config(config, "abc", 1, &places, &e));
 		assert_int_equal(e.kind, ERR_UNSUPPORTED);
 		assert_string_equal(e.msg, cases[i].msg);
 	}
@@ -136,7 +159,7 @@ static void test_silo(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(io_write_all(fd, "127.0.0.1 localhost\n", 20), 0);
-	autojson *silo = guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e);
+	autojson *silo = guest_silo(&b, &places, &e);
 	autojson *expected = parse(
 		"{\"id\":\"abc\",\"isolation\":\"hyperv\",\"rootfs\":{\"image\":\"/dev/vda\",\"disk\":\"/dev/vdb\"},"
 		"\"files\":[{\"destination\":\"/etc/hosts\",\"data\":\"127.0.0.1 localhost\\n\"},"
@@ -145,10 +168,10 @@ static void test_silo(void **state)
 
 	assert_true(json_equal(silo, expected));
 	assert_int_equal(io_write_all(fd, "\xff\xfe", 2), 0);
-	assert_null(guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e));
+	assert_null(guest_silo(&b, &places, &e));
 	assert_int_equal(e.kind, ERR_INVALID);
 	unlink(path);
-	assert_null(guest_silo(&b, GUEST_IMAGE_DEVICE, GUEST_DISK_DEVICE, &e));
+	assert_null(guest_silo(&b, &places, &e));
 	close_fd(&fd);
 }
 
@@ -171,7 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config),  cmocka_unit_test(test_resources), cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_devices), cmocka_unit_test(test_refused),   cmocka_unit_test(test_silo),
-		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64),  cmocka_unit_test(test_joined),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

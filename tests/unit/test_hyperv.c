@@ -136,12 +136,27 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	return v;
 }
 
-int vm_plug_disks(struct vm *v, int slot, const char *image_path, const char *disk_path, struct err *e)
+int vm_plug_disk(struct vm *v, int target, const struct vm_disk *disk, struct err *e)
 {
 	return 0;
 }
 
-int vm_unplug_disks(struct vm *v, int slot, struct err *e)
+int vm_unplug_disk(struct vm *v, int target, struct err *e)
+{
+	return 0;
+}
+
+int vm_open_disk(const char *path, int flags, int *fd, struct err *e)
+{
+	return 0;
+}
+
+int vm_share(struct vm *v, const int *mounts, size_t n, unsigned first, struct err *e)
+{
+	return 0;
+}
+
+int vm_unshare(struct vm *v, size_t n, unsigned first, struct err *e)
 {
 	return 0;
 }

@@ -12,7 +12,6 @@
 #include "isolation/hyperv/backend.h"
 #include "isolation/hyperv/devices.h"
 #include "isolation/hyperv/guest_docs.h"
-#include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
 
 /* ---- sandbox ---- */
@@ -28,7 +27,8 @@ int sandbox_check(const struct bundle *b, struct err *e)
 	if (b->seccomp_asks)
 		return err_set(e, ERR_UNSUPPORTED, 0,
 			       "linux.seccomp: SCMP_ACT_NOTIFY can't reach out of a virtual machine");
-	autojson *config = guest_config(b->config, b->id, 1, e);
+	const struct guest_places nowhere = { .device = -1 };
+	autojson *config = guest_config(b->config, b->id, 1, &nowhere, e);
 
 	return config ? 0 : -1;
 }
@@ -107,8 +107,11 @@ struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const 
 {
 	struct sandbox *s = xcalloc(1, sizeof *s);
 
-	*s = (struct sandbox){ .loop = l, .events = *ev, .timeout_ms = CALL_TIMEOUT_MS, .options = o };
+	*s = (struct sandbox){
+		.loop = l, .events = *ev, .timeout_ms = CALL_TIMEOUT_MS, .options = o, .sockets = sockets_new()
+	};
 	if (steps_run(open_steps, array_len(open_steps), s, NULL, e)) {
+		sockets_free(s->sockets);
 		free(s);
 		return NULL;
 	}
@@ -116,11 +119,9 @@ struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const 
 	return s;
 }
 
-void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *sockets,
-		     const struct isolation_events *ev)
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev)
 {
 	s->bundle = b;
-	s->sockets = sockets;
 	s->events = *ev;
 	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
 }
@@ -129,8 +130,6 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 				    struct err *e)
 {
 	const json_t *vm = json_object_get(b->silo, "vm");
-	struct sockets *sockets = sockets_open(b->config, e);
-	struct shares shares = { 0 };
 	struct devices devices = { 0 };
 	struct allowance allowance = { 0 };
 	struct sandbox *s = NULL;
@@ -144,26 +143,21 @@ static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, cons
 		.translation_mib = json_int(vm, "translation_mib", 0),
 	};
 
-	if (sockets && !sandbox_check(b, e) && !shares_open(b->config, &shares, e) &&
-	    !(b->rootfs.path && shares_add_root(&shares, b->rootfs.path, e)) && !devices_open(b->config, &devices, e) &&
+	if (!sandbox_check(b, e) && !devices_open(b->config, &devices, e) &&
 	    !allowance_open(&allowance, b, o.template_dir, e)) {
-		o.shares = shares.fds;
-		o.n_shares = shares.n;
 		o.more = devices.list;
 		o.n_more = devices.n;
 		o.cgroup = allowance.cgroup;
 		o.oom_score_adj = allowance.oom_score_adj;
 		s = sandbox_start(&o, l, ev, e);
 	}
-	shares_close(&shares);
 	devices_close(&devices);
 	if (!s) {
-		sockets_free(sockets);
 		allowance_close(&allowance);
 		return NULL;
 	}
 	s->allowance = allowance;
-	sandbox_belongs(s, b, sockets, ev);
+	sandbox_belongs(s, b, ev);
 	if (!sandbox_plug_first(s, e) && !sandbox_setup(s, e))
 		return s;
 	err_prefix(e, "guest");
@@ -226,18 +220,30 @@ static void close_io(struct process_io *io)
 	close_fd(&io->err);
 }
 
-/* The documents of the request, for which its disks must be known. */
+/* The documents of the request, for which its disks and shares must be known. */
 static int describe(struct container *c, json_t *request, struct err *e)
 {
-	char image[GUEST_DEVICE_MAX], disk[GUEST_DEVICE_MAX];
-	json_t *config = guest_config(c->bundle->config, c->id, c->sandbox->allowance.cpus, e), *silo;
+	struct guest_places at;
+	json_t *config, *silo, *sockets;
 
-	json_object_set_new(request, "config", config);
-	if (!config || container_plug_disks(c, image, disk, e))
+	if (container_plug(c, &at, e))
 		return -1;
-	silo = guest_silo(c->bundle, image, disk, e);
+	config = guest_config(c->bundle->config, c->id, c->sandbox->allowance.cpus, &at, e);
+	silo = config ? guest_silo(c->bundle, &at, e) : NULL;
+	json_object_set_new(request, "config", config);
 	json_object_set_new(request, "silo", silo);
+	if (c->n_shares)
+		json_object_set_new(request, "shares", json_true());
+	sockets = sockets_describe(c->sandbox->sockets, c);
+	if (sockets)
+		json_object_set_new(request, "sockets", sockets);
 	return silo ? 0 : -1;
+}
+
+/* Not one that has joined it: the limits of the machine and its life on the host are its own container's. */
+static bool owns_machine(const struct container *c)
+{
+	return c->bundle == c->sandbox->bundle;
 }
 
 static struct container *container_create(struct sandbox *s, const struct bundle *b, struct process_io *io,
@@ -251,7 +257,7 @@ static struct container *container_create(struct sandbox *s, const struct bundle
 	s->containers = c;
 	if (describe(c, request, e)) {
 		close_io(io);
-		container_unplug_disks(c);
+		container_unplug(c);
 		container_free(c);
 		return NULL;
 	}
@@ -261,7 +267,7 @@ static struct container *container_create(struct sandbox *s, const struct bundle
 	if (answer && !process_made(c->init, answer, e))
 		return c;
 	close_fd(&io->tty_fd);
-	container_unplug_disks(c);
+	container_unplug(c);
 	container_free(c);
 	return NULL;
 }
@@ -275,7 +281,7 @@ static int container_start(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
 
-	if (allowance_hold(&c->sandbox->allowance, e))
+	if (owns_machine(c) && allowance_hold(&c->sandbox->allowance, e))
 		return -1;
 	return agent_order(c->sandbox, "start", request, e);
 }
@@ -375,7 +381,7 @@ static int container_update(struct container *c, const json_t *resources, struct
 	json_object_set_new(request, "resources", guest_resources(resources, c->sandbox->allowance.cpus));
 	if (agent_order(c->sandbox, "update", request, e))
 		return -1;
-	return allowance_update(&c->sandbox->allowance, resources, e);
+	return owns_machine(c) ? allowance_update(&c->sandbox->allowance, resources, e) : 0;
 }
 
 static void container_delete(struct container *c)
@@ -384,11 +390,11 @@ static void container_delete(struct container *c)
 	struct err e;
 
 	/* Unmounting and the like is no time of the container's. */
-	if (allowance_release(&c->sandbox->allowance, &e))
+	if (owns_machine(c) && allowance_release(&c->sandbox->allowance, &e))
 		log_warn("%s: %s", c->id, e.msg);
 	if (!c->sandbox->lost && agent_order(c->sandbox, "delete", request, &e))
 		log_warn("%s: delete in the guest: %s", c->id, e.msg);
-	container_unplug_disks(c);
+	container_unplug(c);
 	container_free(c);
 }
 

@@ -30,6 +30,9 @@ struct container {
 	char id[CONTAINER_ID_MAX + 1];
 	const struct bundle *bundle;
 	int slot;                         /* of its disks on the SCSI bus; -1 = it has the machine's own */
+	size_t n_disks;                   /* of those in the slot that are plugged in */
+	unsigned first_share;
+	size_t n_shares;
 	struct process *init, *processes; /* init is one of the processes */
 };
 
@@ -46,7 +49,8 @@ struct sandbox {
 	char cards[GUEST_CARDS][MAC_TEXT_MAX]; /* MAC of the network that a card belongs to; "" = free */
 	struct loop_io *telling;               /* timer: what is left to tell after the sandbox was lost */
 	struct container *containers;
-	struct sockets *sockets; /* NULL before the bundle is known */
+	struct sockets *sockets;
+	unsigned next_share; /* number */
 	int64_t next_key;
 	int timeout_ms; /* for one answer of the guest */
 	bool silent;    /* the last call got no answer */
@@ -72,19 +76,22 @@ int agent_order(struct sandbox *s, const char *op, json_t *request, struct err *
 /* A VM and the channel to its agent, which has not been spoken to. NULL with *e, and nothing is left. */
 struct sandbox *sandbox_start(const struct vm_options *o, struct loop *l, const struct isolation_events *ev,
 			      struct err *e) must_check;
-/* From now on it is this bundle's, with these sockets (taken; NULL = none). */
-void sandbox_belongs(struct sandbox *s, const struct bundle *b, struct sockets *sockets,
-		     const struct isolation_events *ev);
+/* From now on it is this bundle's. */
+void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev);
 /* What makes the clone a machine of its own: random numbers, clock, machine-id; it binds its disks. */
 int sandbox_setup(struct sandbox *s, struct err *e) must_check;
 /* What can't be done with this bundle is said before a VM is started for it. */
 int sandbox_check(const struct bundle *b, struct err *e) must_check;
 
-/* joined.c. A container that joins another one's machine: what it can't have is said, its disks are plugged in and the
- * names of these in the guest given. And the end of that, when the guest has let go. */
-int container_plug_disks(struct container *c, char image[static GUEST_DEVICE_MAX], char disk[static GUEST_DEVICE_MAX],
-			 struct err *e) must_check;
-void container_unplug_disks(struct container *c);
+/**
+ * container_plug - give the machine what of the host is this container's: what it shares, and, where the container has
+ * joined another one's machine, its disks and devices. plug.c.
+ *
+ * @at  receives the names of all that in the guest.
+ * On failure container_unplug() takes away what is there; and so it does when the guest has let go.
+ */
+int container_plug(struct container *c, struct guest_places *at, struct err *e) must_check;
+void container_unplug(struct container *c);
 
 /* cards.c: as isolation.h says. */
 int sandbox_network(struct sandbox *s, const json_t *network, const int *taps, size_t n_taps, struct err *e) must_check;

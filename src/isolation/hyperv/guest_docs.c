@@ -35,7 +35,7 @@ static bool is_guest_type(const char *type)
 
 static bool is_socket(const json_t *mount)
 {
-	return json_bool(mount, "socket", false);
+	return json_object_get(mount, "socket");
 }
 
 bool guest_is_bind(const json_t *mount)
@@ -44,7 +44,7 @@ bool guest_is_bind(const json_t *mount)
 	const json_t *option;
 	size_t i;
 
-	if (is_socket(mount))
+	if (is_socket(mount) || json_object_get(mount, "container"))
 		return false;
 	json_array_foreach(json_object_get(mount, "options"), i, option) {
 		const char *text = json_is_string(option) ? json_string_value(option) : "";
@@ -71,23 +71,25 @@ static int check_propagation(const json_t *mount, struct err *e)
 	return 0;
 }
 
-static int rewrite_mounts(json_t *mounts, struct err *e)
+static int rewrite_mounts(json_t *mounts, unsigned share, struct err *e)
 {
 	json_t *mount;
-	size_t i, n = 0, sockets = 0;
+	size_t i;
 
 	json_array_foreach(mounts, i, mount) {
 		const char *type = json_str(mount, "type", "");
 
 		if (is_socket(mount)) {
-			json_object_set_new(mount, "source", json_sprintf(GUEST_SOCKETS_DIR "/%zu", sockets++));
+			json_object_set_new(
+				mount, "source",
+				json_sprintf(GUEST_SOCKETS_DIR "/%lld", (long long)json_int(mount, "socket", 0)));
 			json_object_del(mount, "socket");
 		} else if (guest_is_bind(mount)) {
 			if (check_propagation(mount, e))
 				return -1;
-			json_object_set_new(mount, "source", json_sprintf(GUEST_SHARES_DIR "/%zu", n++));
+			json_object_set_new(mount, "source", json_sprintf(GUEST_SHARES_DIR "/%u", share++));
 			json_object_del(mount, "subpath"); /* done by the host */
-		} else if (!is_guest_type(type)) {
+		} else if (!json_object_get(mount, "container") && !is_guest_type(type)) {
 			return err_set(e, ERR_UNSUPPORTED, 0,
 				       "a hyperv container has no file system of type \"%s\" for %s", type,
 				       json_str(mount, "destination", ""));
@@ -110,14 +112,18 @@ static void keep_inner_hooks(json_t *config)
 }
 
 /* Those of the host are disks of the VM, in this order; the others are the guest's own. */
-static void rewrite_devices(json_t *devices)
+static void rewrite_devices(json_t *devices, int target)
 {
 	json_t *device;
 	size_t i, n = 0;
 
 	json_array_foreach(devices, i, device)
 		if (json_object_get(device, "source")) {
-			json_object_set_new(device, "disk", json_integer((json_int_t)n++));
+			if (target >= 0)
+				json_object_set_new(device, "target", json_integer(target + (json_int_t)n));
+			else
+				json_object_set_new(device, "disk", json_integer((json_int_t)n));
+			n++;
 			json_object_del(device, "source");
 		}
 }
@@ -178,7 +184,7 @@ json_t *guest_resources(const json_t *resources, int64_t cpus)
 	return guest;
 }
 
-json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct err *e)
+json_t *guest_config(const json_t *config, const char *id, int64_t cpus, const struct guest_places *at, struct err *e)
 {
 	autojson *guest = json_deep_copy(config);
 	json_t *linux_part = json_object_get(guest, "linux");
@@ -188,9 +194,9 @@ json_t *guest_config(const json_t *config, const char *id, int64_t cpus, struct 
 		linux_part = json_object();
 		json_object_set_new(guest, "linux", linux_part);
 	}
-	if (rewrite_mounts(json_object_get(guest, "mounts"), e) || own_namespaces(linux_part, e))
+	if (rewrite_mounts(json_object_get(guest, "mounts"), at->share, e) || own_namespaces(linux_part, e))
 		return NULL;
-	rewrite_devices(json_object_get(linux_part, "devices"));
+	rewrite_devices(json_object_get(linux_part, "devices"), at->device);
 	json_object_set_new(linux_part, "cgroupsPath", json_string(cgroup));
 	if (json_object_get(linux_part, "resources"))
 		json_object_set_new(linux_part, "resources",
@@ -235,27 +241,27 @@ json_t *guest_files(const struct bundle *b, struct err *e)
 }
 
 /* A directory of the host: the share that follows those of the mounts. */
-static json_t *guest_root(const struct bundle *b)
+static json_t *guest_root(const struct bundle *b, unsigned n)
 {
 	const json_t *mount;
-	size_t i, n = 0;
+	size_t i;
 
 	json_array_foreach(json_object_get(b->config, "mounts"), i, mount)
 		n += guest_is_bind(mount);
-	return json_pack("{s:o}", "path", json_sprintf(GUEST_SHARES_DIR "/%zu", n));
+	return json_pack("{s:o}", "path", json_sprintf(GUEST_SHARES_DIR "/%u", n));
 }
 
-json_t *guest_silo(const struct bundle *b, const char *image_device, const char *disk_device, struct err *e)
+json_t *guest_silo(const struct bundle *b, const struct guest_places *at, struct err *e)
 {
 	json_t *files = guest_files(b, e);
 	autojson *silo = files ? json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "id", b->id, "isolation", "hyperv",
-					   "rootfs", "image", image_device, "disk", disk_device, "files", files)
+					   "rootfs", "image", at->image, "disk", at->disk, "files", files)
 			       : NULL;
 
 	if (!silo)
 		return NULL;
 	if (b->rootfs.path)
-		json_object_set_new(silo, "rootfs", guest_root(b));
+		json_object_set_new(silo, "rootfs", guest_root(b, at->share));
 	if (json_object_get(b->silo, "bundle"))
 		json_object_set(silo, "bundle", json_object_get(b->silo, "bundle"));
 	if (b->seccomp_flags)

@@ -105,41 +105,17 @@ static int child_root(const struct jail_options *o, struct err *e)
 	return 0;
 }
 
-static int child_share(int shares, int mount, size_t i, struct err *e)
-{
-	autoclose int file = -1;
-	char name[16];
-	struct stat st;
-
-	snprintf(name, sizeof name, "%zu", i);
-	if (fstat(mount, &st))
-		return err_set(e, ERR_SYSTEM, errno, "stat share %s", name);
-	if (S_ISDIR(st.st_mode) ? mkdirat(shares, name, 0755)
-				: (file = openat(shares, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644)) < 0)
-		return err_set(e, ERR_SYSTEM, errno, "create share %s", name);
-	if (syscall(SYS_move_mount, mount, "", shares, name, MOVE_MOUNT_F_EMPTY_PATH))
-		return err_set(e, ERR_SYSTEM, errno, "attach share %s", name);
-	return 0;
-}
-
-/* What is shared comes from descriptors: no path of the host is looked up here. */
+/* Empty: what is shared is attached later, by the parent. */
 static int child_shares(const struct jail_options *o, struct err *e)
 {
-	autoclose int dir = -1;
-
-	if (!o->n_shares)
+	if (!o->shares)
 		return 0;
 	/* QEMU's way to the extended attributes of a file is /proc/self/fd. Of processes it shows this one only. */
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "subset=pid"))
 		return err_set(e, ERR_SYSTEM, errno, "mount /proc");
 	if (mount("shares", JAIL_SHARES, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m"))
 		return err_set(e, ERR_SYSTEM, errno, "mount " JAIL_SHARES);
-	dir = open(JAIL_SHARES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_set(e, ERR_SYSTEM, errno, "open " JAIL_SHARES);
-	for (size_t i = 0; i < o->n_shares; i++)
-		if (child_share(dir, o->shares[i], i, e))
-			return -1;
+	/* This mount, not the file system: see jail_shares.c. */
 	if (mount(NULL, JAIL_SHARES, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return err_set(e, ERR_SYSTEM, errno, "make " JAIL_SHARES " read-only");
 	return 0;
@@ -158,19 +134,23 @@ static void child_oom_score(int score)
 
 static int child_limits(const struct jail_options *o, struct err *e)
 {
-	struct rlimit files = { o->file_bytes, o->file_bytes }, now;
+	/* Files of a share may have any size: the first of them lifts the limit (jail_share()). */
+	struct rlimit files = { o->file_bytes, o->shares ? RLIM_INFINITY : o->file_bytes }, now;
 
 	for (size_t i = 0; i < array_len(jail_limits); i++) {
 		struct rlimit limit = { jail_limits[i].limit, jail_limits[i].limit };
 
 		/* The 9p server keeps files open for its guest, and closes some when it comes near the limit. */
-		if (o->n_shares && jail_limits[i].resource == RLIMIT_NOFILE && !getrlimit(RLIMIT_NOFILE, &now))
+		if (o->shares && jail_limits[i].resource == RLIMIT_NOFILE && !getrlimit(RLIMIT_NOFILE, &now))
 			limit.rlim_cur = limit.rlim_max = now.rlim_max < SHARES_FILES ? now.rlim_max : SHARES_FILES;
 		if (setrlimit((__rlimit_resource_t)jail_limits[i].resource, &limit))
 			return err_set(e, ERR_SYSTEM, errno, "set resource limit %d", jail_limits[i].resource);
 	}
-	/* Files of a share may have any size. */
-	if (!o->n_shares && setrlimit(RLIMIT_FSIZE, &files))
+	if (o->shares && !getrlimit(RLIMIT_FSIZE, &now))
+		files.rlim_max = now.rlim_max;
+	if (files.rlim_cur > files.rlim_max)
+		files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_FSIZE, &files))
 		return err_set(e, ERR_SYSTEM, errno, "set file size limit");
 	/* Huge pages would double what an idle VM takes: a little heap and translated code here and there. */
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
@@ -218,7 +198,7 @@ static int child_file_capabilities(struct err *e)
 static bool is_kept(const struct jail_options *o, int cap)
 {
 	for (size_t i = 0; i < array_len(share_caps); i++)
-		if (o->n_shares && share_caps[i] == cap)
+		if (o->shares && share_caps[i] == cap)
 			return true;
 	return false;
 }
@@ -228,7 +208,7 @@ static int child_privileges(const struct jail_options *o, int status, struct err
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct nothing[2] = { 0 };
 
-	if (o->n_shares && (child_user_namespace(status, e) || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)))
+	if (o->shares && (child_user_namespace(status, e) || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)))
 		return -1;
 	for (int cap = 0; cap < 64; cap++)
 		if (!is_kept(o, cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
@@ -237,8 +217,8 @@ static int child_privileges(const struct jail_options *o, int status, struct err
 	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, o->uid, o->uid, o->uid) ||
 	    syscall(SYS_setresuid, o->uid, o->uid, o->uid))
 		return err_set(e, ERR_SYSTEM, errno, "change to user %u", o->uid);
-	if (o->n_shares ? child_file_capabilities(e) : (int)syscall(SYS_capset, &header, nothing))
-		return o->n_shares ? -1 : err_set(e, ERR_SYSTEM, errno, "drop privileges");
+	if (o->shares ? child_file_capabilities(e) : (int)syscall(SYS_capset, &header, nothing))
+		return o->shares ? -1 : err_set(e, ERR_SYSTEM, errno, "drop privileges");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_set(e, ERR_SYSTEM, errno, "drop privileges");
 	return 0;
@@ -322,8 +302,8 @@ int jail_spawn(const struct jail_options *o, pid_t *pid, int *pidfd, struct err 
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup_clone_fd(o->cgroup);
 	}
-	if (!o->uid || o->n_fds > JAIL_FDS_MAX || o->n_shares > JAIL_SHARES_MAX)
-		return err_set(e, ERR_INVALID, 0, "vmwp: bad user, or too many descriptors or shares");
+	if (!o->uid || o->n_fds > JAIL_FDS_MAX)
+		return err_set(e, ERR_INVALID, 0, "vmwp: bad user, or too many descriptors");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
 		return err_set(e, ERR_SYSTEM, errno, "socketpair");
 	read_end = ends[0];

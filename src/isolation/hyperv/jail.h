@@ -6,6 +6,7 @@
 #ifndef SILO_HYPERV_JAIL_H
 #define SILO_HYPERV_JAIL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,14 +26,13 @@ struct jail_options {
 	const int *fds; /* descriptor i of the program; all others are closed. -1 = not open */
 	size_t n_fds;   /* at most JAIL_FDS_MAX */
 	/*
-	 * Detached mounts (borrowed) that appear as JAIL_SHARES/0, /1, ... With any, the program is in a user namespace
-	 * that has all users of the host, and there in command over the files that it can reach: nothing but these.
+	 * It serves what jail_share() attaches while it runs. For that the program is in a user namespace that has all
+	 * users of the host, and there in command over the files that it can reach: nothing but these.
 	 */
-	const int *shares;
-	size_t n_shares; /* at most JAIL_SHARES_MAX */
+	bool shares;
 };
 
-#define JAIL_FDS_MAX 16
+#define JAIL_FDS_MAX 32
 #define JAIL_SHARES_MAX 64
 #define JAIL_SHARES "/share" /* an empty directory of the tree */
 
@@ -43,6 +43,15 @@ struct jail_options {
  * nothing is left: ERR_FORBIDDEN without the rights to make namespaces.
  */
 int jail_spawn(const struct jail_options *o, pid_t *pid, int *pidfd, struct err *e) must_check;
+
+/**
+ * jail_share - attach detached mounts (borrowed) in a running jail as JAIL_SHARES/first, first + 1, ...
+ *
+ * For programs with one thread. On failure none of them is there.
+ */
+int jail_share(pid_t pid, const int *mounts, size_t n, unsigned first, struct err *e) must_check;
+/* Take them away again. A file that the program has open stays open. */
+int jail_unshare(pid_t pid, size_t n, unsigned first, struct err *e) must_check;
 
 /* SIGKILL and wait; *pidfd is closed. Nothing happens when it is -1. */
 void jail_kill(int *pidfd);

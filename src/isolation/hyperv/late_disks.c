@@ -12,10 +12,12 @@
 #define PLUG_MS 10000
 #define FIRST_FD_SET 1000 /* away from those of the other disks */
 
-static int add_node(struct qmp *q, const char *id, int set, bool read_only, struct err *e)
+static int add_node(struct qmp *q, const char *id, int set, const struct vm_disk *disk, struct err *e)
 {
 	autofree char *path = xasprintf("/dev/fdset/%d", set);
-	json_t *file = json_pack("{s:s, s:s, s:s}", "driver", "file", "filename", path, "locking", "off");
+	bool read_only = disk->read_only;
+	json_t *file = json_pack("{s:s, s:s, s:s}", "driver", disk->block ? "host_device" : "file", "filename", path,
+				 "locking", "off");
 	json_t *node;
 
 	if (!read_only)
@@ -33,17 +35,18 @@ static int add_device(struct qmp *q, const char *id, int target, struct err *e)
 			-1, NULL, e);
 }
 
-static int plug(struct vm *v, int target, int fd, bool read_only, struct err *e)
+int vm_plug_disk(struct vm *v, int target, const struct vm_disk *disk, struct err *e)
 {
 	autofree char *id = xasprintf("late%d", target);
 	struct qmp *q = vm_qmp(v);
 	int set = FIRST_FD_SET + target;
 	struct err ignored;
 
-	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), fd, NULL, e))
+	q->deadline_ms = time_monotonic_ms() + PLUG_MS;
+	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), disk->fd, NULL, e))
 		return -1;
 	/* Without a user the descriptor goes when QEMU next looks at its sets. */
-	if (add_node(q, id, set, read_only, e))
+	if (add_node(q, id, set, disk, e))
 		return -1;
 	if (!add_device(q, id, target, e))
 		return 0;
@@ -52,39 +55,15 @@ static int plug(struct vm *v, int target, int fd, bool read_only, struct err *e)
 	return -1;
 }
 
-static int unplug(struct vm *v, int target, struct err *e)
+int vm_unplug_disk(struct vm *v, int target, struct err *e)
 {
 	autofree char *id = xasprintf("late%d", target);
 	struct qmp *q = vm_qmp(v);
 
+	q->deadline_ms = time_monotonic_ms() + PLUG_MS;
 	if (qmp_call(q, "device_del", json_pack("{s:s}", "id", id), -1, NULL, e))
 		return -1;
 	autojson *gone = qmp_wait_event(q, "DEVICE_DELETED", e);
 
 	return gone ? qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", id), -1, NULL, e) : -1;
-}
-
-int vm_plug_disks(struct vm *v, int slot, const char *image_path, const char *disk_path, struct err *e)
-{
-	autoclose int image = -1;
-	autoclose int disk = -1;
-	struct err ignored;
-
-	vm_qmp(v)->deadline_ms = time_monotonic_ms() + PLUG_MS;
-	if (vm_open_disk(image_path, O_RDONLY, &image, e) || vm_open_disk(disk_path, O_RDWR, &disk, e) ||
-	    plug(v, 2 * slot, image, true, e))
-		return err_prefix(e, "disks of the container");
-	if (!plug(v, 2 * slot + 1, disk, false, e))
-		return 0;
-	if (unplug(v, 2 * slot, &ignored))
-		log_warn("%s", ignored.msg);
-	return err_prefix(e, "disks of the container");
-}
-
-int vm_unplug_disks(struct vm *v, int slot, struct err *e)
-{
-	vm_qmp(v)->deadline_ms = time_monotonic_ms() + PLUG_MS;
-	if (unplug(v, 2 * slot + 1, e) || unplug(v, 2 * slot, e))
-		return err_prefix(e, "disks of the container");
-	return 0;
 }

@@ -13,7 +13,6 @@
 #include "base/own.h"
 #include "isolation/hyperv/backend.h"
 #include "isolation/hyperv/devices.h"
-#include "isolation/hyperv/shares.h"
 #include "isolation/hyperv/vm.h"
 
 /* The words of Windows for HCS_E_CONNECTION_TIMEOUT and HCS_E_UNEXPECTED_EXIT. */
@@ -122,12 +121,8 @@ int sandbox_setup(struct sandbox *s, struct err *e)
 
 	if (network)
 		json_object_set(request, "network", network);
-	if (shares_wanted(s->bundle->config) || s->bundle->rootfs.path)
-		json_object_set_new(request, "shares", json_true());
 	if (devices_wanted(s->bundle->config))
 		json_object_set_new(request, "disks", json_integer((json_int_t)devices_wanted(s->bundle->config)));
-	if (s->sockets)
-		json_object_set_new(request, "sockets", sockets_describe(s->sockets));
 	explicit_bzero(entropy, sizeof entropy);
 	return agent_order(s, "setup", request, e);
 }

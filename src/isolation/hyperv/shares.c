@@ -98,14 +98,3 @@ void shares_close(struct shares *s)
 	while (s->n)
 		close_fd(&s->fds[--s->n]);
 }
-
-bool shares_wanted(const json_t *config)
-{
-	const json_t *mount;
-	size_t i;
-
-	json_array_foreach(json_object_get(config, "mounts"), i, mount)
-		if (guest_is_bind(mount))
-			return true;
-	return false;
-}

@@ -4,7 +4,6 @@
 #define SILO_HYPERV_SHARES_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -25,7 +24,5 @@ int shares_open(const json_t *config, struct shares *s, struct err *e) must_chec
 /* The root file system of a container that has no disks: the share after those of its mounts. */
 int shares_add_root(struct shares *s, const char *path, struct err *e) must_check;
 void shares_close(struct shares *s);
-/* Are there any? Pure. */
-bool shares_wanted(const json_t *config);
 
 #endif

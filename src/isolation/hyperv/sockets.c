@@ -24,7 +24,8 @@
 #define RETRIES_MAX 1000
 
 struct shared_socket {
-	int fd; /* O_PATH: this socket, whatever its name leads to later */
+	const struct container *of; /* NULL: the place is free */
+	int fd;                     /* O_PATH: this socket, whatever its name leads to later */
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;
@@ -46,7 +47,6 @@ struct connection {
 
 struct sockets {
 	struct shared_socket list[GUEST_SOCKETS_MAX];
-	size_t n;
 	struct connection *connections;
 	size_t n_connections;
 };
@@ -69,49 +69,61 @@ static bool takes_datagrams(int fd)
 	return probe >= 0 && !connect(probe, (struct sockaddr *)&name, sizeof name);
 }
 
-static int add_socket(struct sockets *s, json_t *mount, struct err *e)
+static int add_socket(struct sockets *s, const struct container *of, json_t *mount, struct err *e)
 {
+	size_t i = 0;
 	const char *source = json_str(mount, "source", "");
 	autoclose int fd = open(source, O_PATH | O_CLOEXEC);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode))
 		return 0; /* whoever opens it as a file will tell */
-	if (s->n == GUEST_SOCKETS_MAX)
-		return err_set(e, ERR_LIMIT, 0, "a hyperv container has at most %d sockets of the host",
+	while (i < GUEST_SOCKETS_MAX && s->list[i].of)
+		i++;
+	if (i == GUEST_SOCKETS_MAX)
+		return err_set(e, ERR_LIMIT, 0, "a virtual machine has at most %d sockets of the host",
 			       GUEST_SOCKETS_MAX);
 	if (takes_datagrams(fd))
 		return err_set(e, ERR_UNSUPPORTED, 0,
 			       "%s: a datagram socket can't be forwarded into a virtual machine, only one of streams",
 			       source);
-	json_object_set_new(mount, "socket", json_true());
-	s->list[s->n++] = (struct shared_socket){
-		.fd = take_fd(&fd), .uid = st.st_uid, .gid = st.st_gid, .mode = st.st_mode & 07777
+	json_object_set_new(mount, "socket", json_integer((json_int_t)i));
+	s->list[i] = (struct shared_socket){
+		.of = of, .fd = take_fd(&fd), .uid = st.st_uid, .gid = st.st_gid, .mode = st.st_mode & 07777
 	};
 	return 0;
 }
 
-struct sockets *sockets_open(json_t *config, struct err *e)
+struct sockets *sockets_new(void)
 {
-	struct sockets *s = xcalloc(1, sizeof *s);
+	return xcalloc(1, sizeof(struct sockets));
+}
+
+int sockets_add(struct sockets *s, const struct container *of, json_t *config, struct err *e)
+{
 	json_t *mount;
 	size_t i;
 
 	json_array_foreach(json_object_get(config, "mounts"), i, mount)
-		if (guest_is_bind(mount) && !json_object_get(mount, "subpath") && add_socket(s, mount, e)) {
-			sockets_free(s);
-			return NULL;
-		}
-	return s;
+		if (guest_is_bind(mount) && !json_object_get(mount, "subpath") && add_socket(s, of, mount, e))
+			return -1;
+	return 0;
 }
 
-json_t *sockets_describe(const struct sockets *s)
+json_t *sockets_describe(const struct sockets *s, const struct container *of)
 {
-	json_t *list = s->n ? json_array() : NULL;
+	json_t *list = NULL;
 
-	for (size_t i = 0; i < s->n; i++)
-		json_array_append_new(list, json_pack("{s:I, s:I, s:i}", "uid", (json_int_t)s->list[i].uid, "gid",
-						      (json_int_t)s->list[i].gid, "mode", (int)s->list[i].mode));
+	for (size_t i = 0; i < GUEST_SOCKETS_MAX; i++) {
+		const struct shared_socket *k = &s->list[i];
+
+		if (k->of != of)
+			continue;
+		list = list ? list : json_array();
+		json_array_append_new(list,
+				      json_pack("{s:i, s:I, s:I, s:i}", "socket", (int)i, "uid", (json_int_t)k->uid,
+						"gid", (json_int_t)k->gid, "mode", (int)k->mode));
+	}
 	return list;
 }
 
@@ -133,14 +145,29 @@ static void connection_end(struct connection *c)
 	free(c);
 }
 
+void sockets_drop(struct sockets *s, const struct container *of)
+{
+	for (struct connection *c = s->connections, *next; c; c = next) {
+		next = c->next;
+		if (s->list[c->index].of == of)
+			connection_end(c);
+	}
+	for (size_t i = 0; i < GUEST_SOCKETS_MAX; i++)
+		if (s->list[i].of == of) {
+			close_fd(&s->list[i].fd);
+			s->list[i].of = NULL;
+		}
+}
+
 void sockets_free(struct sockets *s)
 {
 	if (!s)
 		return;
 	while (s->connections)
 		connection_end(s->connections);
-	while (s->n)
-		close_fd(&s->list[--s->n].fd);
+	for (size_t i = 0; i < GUEST_SOCKETS_MAX; i++)
+		if (s->list[i].of)
+			close_fd(&s->list[i].fd);
 	free(s);
 }
 
@@ -240,8 +267,8 @@ void sockets_on_connect(struct sandbox *s, const json_t *body)
 	int64_t uid = json_int(body, "uid", -1), gid = json_int(body, "gid", -1);
 	struct connection *c;
 
-	if (!s->sockets || index < 0 || (size_t)index >= s->sockets->n || uid < 0 || uid >= UINT32_MAX || gid < 0 ||
-	    gid >= UINT32_MAX || s->sockets->n_connections == GUEST_CONNECTIONS_MAX) {
+	if (!s->sockets || index < 0 || index >= GUEST_SOCKETS_MAX || !s->sockets->list[index].of || uid < 0 ||
+	    uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX || s->sockets->n_connections == GUEST_CONNECTIONS_MAX) {
 		answer(s, key, 0);
 		return;
 	}

@@ -11,19 +11,23 @@
 
 #include "base/err.h"
 
+struct container;
 struct sandbox;
 struct sockets;
 
+struct sockets *sockets_new(void);
 /**
- * sockets_open - find the bind mounts of config whose source is a socket, open those, and mark them ("socket": true):
- * the guest gets no file for them. What happens to their names afterwards doesn't matter.
+ * sockets_add - find the bind mounts of a container's config whose source is a socket, open those, and mark them ("socket":
+ * number): the guest gets no file for them. What happens to their names afterwards doesn't matter.
  *
- * Returns NULL with *e, or the list, which may be empty. ERR_UNSUPPORTED: a datagram socket.
+ * On failure those that were found stay for sockets_drop(). ERR_UNSUPPORTED: a datagram socket.
  */
-struct sockets *sockets_open(json_t *config, struct err *e) must_check;
-/* For the guest: [{"uid", "gid", "mode"}], or NULL without any. New reference. */
-json_t *sockets_describe(const struct sockets *s);
-/* Ends the connections; before the channel is freed. NULL allowed. */
+int sockets_add(struct sockets *s, const struct container *of, json_t *config, struct err *e) must_check;
+/* For the guest: [{"socket", "uid", "gid", "mode"}] of a container, or NULL without any. New reference. */
+json_t *sockets_describe(const struct sockets *s, const struct container *of);
+/* Those of a container are no longer shared: ends their connections. */
+void sockets_drop(struct sockets *s, const struct container *of);
+/* Before the channel is freed. NULL allowed. */
 void sockets_free(struct sockets *s);
 
 /* Events of the guest: somebody has connected there; it has opened its end of the stream. */

@@ -6,7 +6,6 @@
 #include "base/own.h"
 #include "isolation/hyperv/backend.h"
 #include "isolation/hyperv/devices.h"
-#include "isolation/hyperv/shares.h"
 
 /* Handlers while a container is rehearsed: its end, and the end of the machine. */
 struct rehearsal {
@@ -50,7 +49,7 @@ static int rehearse(struct sandbox *s, const struct bundle *b, const struct isol
 	autojson *request = json_object();
 	int rc;
 
-	sandbox_belongs(s, b, NULL, &mine);
+	sandbox_belongs(s, b, &mine);
 	rc = vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) || sandbox_setup(s, e) ||
 			     run_container(s, b, &r, e) || agent_order(s, "reset", request, e)
 		     ? -1
@@ -84,22 +83,20 @@ static int move_machine(struct sandbox *s, const struct bundle *b, struct err *e
 	return allowance_move(&s->allowance, vm_pid(s->vm), e);
 }
 
-/* What belongs to the machine's jail or its command line can't come later. */
+/* What belongs to the machine's command line can't come later. */
 static int check_late(const struct bundle *b, struct err *e)
 {
-	if (shares_wanted(b->config) || devices_wanted(b->config))
-		return err_set(e, ERR_INVALID, 0, "a machine that waits has no directories and devices of the host");
+	if (devices_wanted(b->config))
+		return err_set(e, ERR_INVALID, 0, "a machine that waits has no devices of the host");
 	return 0;
 }
 
 int standby_take(struct sandbox *s, const struct bundle *b, const struct isolation_events *ev, struct err *e)
 {
-	struct sockets *sockets = sockets_open(b->config, e);
-
-	sandbox_belongs(s, b, sockets, ev);
-	if (sockets && !check_late(b, e) && !sandbox_check(b, e) && !move_machine(s, b, e) &&
-	    !sandbox_plug_first(s, e) && !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) &&
-	    !sandbox_setup(s, e) && !allowance_moved(&s->allowance, e))
+	sandbox_belongs(s, b, ev);
+	if (!check_late(b, e) && !sandbox_check(b, e) && !move_machine(s, b, e) && !sandbox_plug_first(s, e) &&
+	    !vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) && !sandbox_setup(s, e) &&
+	    !allowance_moved(&s->allowance, e))
 		return 0;
 	isolation_hyperv.sandbox_close(s);
 	return -1;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "base/own.h"
 #include "isolation/hyperv/jail.h"
 #include "isolation/hyperv/vm_launch.h"
+#include "os/mount.h"
 
 #define CLONE_DEADLINE_MS 30000
 #define LAST_WORDS_MAX 2048       /* bytes kept for an error text */
@@ -27,6 +29,7 @@ struct vm {
 	int words; /* read end of vmwp's stderr and of the guest's console */
 	struct qmp qmp;
 	unsigned attached; /* how often disks were plugged in */
+	bool shares;       /* it may get directories of the host */
 	char last_words[LAST_WORDS_MAX + 1];
 };
 
@@ -165,6 +168,26 @@ static int open_pair(int *ours, int *theirs, struct err *e)
 	return 0;
 }
 
+/*
+ * By a mount of its own that is read-only: who has the descriptor may open the file anew, and vmwp is in command over the
+ * files that it can reach.
+ */
+static int open_readonly(const char *path, struct err *e)
+{
+	autoclose int place = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW), mount = -1;
+	char again[32];
+	int fd;
+
+	if (place < 0)
+		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+	mount = mount_clone(place, "", false, e);
+	if (mount < 0 || mount_change(mount, MOUNT_ATTR_RDONLY, 0, 0, false, e))
+		return err_prefix(e, "%s", path);
+	snprintf(again, sizeof again, "/proc/self/fd/%d", mount);
+	fd = open(again, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return fd < 0 ? err_set(e, ERR_SYSTEM, errno, "open %s", path) : fd;
+}
+
 /* A disk must be a regular file: a device node or a FIFO under its name would be somebody's trick. */
 int vm_open_disk(const char *path, int flags, int *fd, struct err *e)
 {
@@ -172,9 +195,12 @@ int vm_open_disk(const char *path, int flags, int *fd, struct err *e)
 
 	if (!path)
 		return 0;
-	*fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (flags == O_RDONLY)
+		*fd = open_readonly(path, e);
+	else
+		*fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd < 0)
-		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
+		return flags == O_RDONLY ? -1 : err_set(e, ERR_SYSTEM, errno, "open %s", path);
 	if (fstat(*fd, &st))
 		return err_set(e, ERR_SYSTEM, errno, "stat %s", path);
 	if (!S_ISREG(st.st_mode))
@@ -188,10 +214,10 @@ static int open_memory(const struct vm_launch *l, int *fd, struct err *e)
 
 	if (l->mode == VM_MODE_COLD)
 		return 0;
-	*fd = l->mode == VM_MODE_TEMPLATE ? fcntl(l->memory, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0)
-		return err_set(e, ERR_SYSTEM, errno, "open %s", path);
-	return 0;
+	if (l->mode != VM_MODE_TEMPLATE)
+		return vm_open_disk(path, O_RDONLY, fd, e);
+	*fd = fcntl(l->memory, F_DUPFD_CLOEXEC, 0);
+	return *fd < 0 ? err_set(e, ERR_SYSTEM, errno, "open %s", path) : 0;
 }
 
 static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c, struct err *e)
@@ -229,6 +255,15 @@ static uint64_t largest_file(const struct vm_launch *l, const struct child_fds *
 	return largest;
 }
 
+/* Without them nobody could be in command over files for it: such a machine has none of the host. */
+static bool host_has_user_namespaces(void)
+{
+	autostr text;
+
+	str_init(&text, 64);
+	return io_read_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", &text, NULL) || atoll(text.s) > 0;
+}
+
 static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds *c, struct err *e)
 {
 	autofree char *root = xasprintf("%s/" TEMPLATE_ROOT_DIR, l->template_dir);
@@ -246,6 +281,8 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 		.image = l->image_path, .disk = l->disk_path, .more = l->more, .n_more = l->n_more
 	};
 	char **argv = vm_args(l->facts, l->mode, l->id, &disks, e);
+
+	v->shares = l->mode != VM_MODE_TEMPLATE && host_has_user_namespaces();
 	struct jail_options jail = { .root_path = root,
 				     .program = VMWP_PROGRAM,
 				     .argv = argv,
@@ -254,8 +291,7 @@ static int spawn(struct vm *v, const struct vm_launch *l, const struct child_fds
 				     .file_bytes = largest_file(l, c),
 				     .fds = c->fd,
 				     .n_fds = VM_FD_COUNT,
-				     .shares = l->shares,
-				     .n_shares = l->n_shares,
+				     .shares = v->shares,
 				     .cgroup = l->cgroup,
 				     .oom_score_adj = l->oom_score_adj };
 	int rc;
@@ -358,8 +394,6 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 		.disk_path = o->disk_path,
 		.more = o->more,
 		.n_more = o->n_more,
-		.shares = o->shares,
-		.n_shares = o->n_shares,
 		.cgroup = o->cgroup,
 		.oom_score_adj = o->oom_score_adj,
 		.later_bytes = o->later_bytes,
@@ -381,6 +415,22 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	if (!v)
 		err_prefix(e, "start the virtual machine");
 	return v;
+}
+
+/* ---- shares ---- */
+
+int vm_share(struct vm *v, const int *mounts, size_t n, unsigned first, struct err *e)
+{
+	if (n && !v->shares)
+		return err_set(e, ERR_UNAVAILABLE, 0,
+			       "a virtual machine can't have directories of a host without user namespaces "
+			       "(user.max_user_namespaces)");
+	return jail_share(v->pid, mounts, n, first, e);
+}
+
+int vm_unshare(struct vm *v, size_t n, unsigned first, struct err *e)
+{
+	return jail_unshare(v->pid, n, first, e);
 }
 
 /* ---- disks that come later ---- */

@@ -32,8 +32,6 @@ struct vm_options {
 	const char *disk_path;    /* writable disk 1 (ext4), or NULL */
 	const struct vm_disk *more; /* disks 2, 3, ..., borrowed */
 	size_t n_more;            /* at most VM_SPARE_DISKS */
-	const int *shares;        /* detached mounts (directories, files) that the guest may use, borrowed */
-	size_t n_shares;          /* at most JAIL_SHARES_MAX */
 	int64_t translation_mib;  /* QEMU's buffer of translated code where it emulates; 0 = the usual, for small programs */
 	bool cold;                /* boot the kernel instead of cloning (benchmarks, tests) */
 	const struct cgroup *cgroup; /* that QEMU starts in, borrowed; or NULL */
@@ -51,10 +49,19 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e) must_check;
 /* Plug in the disks of a VM that was started without (later_bytes), before its guest binds them. Those that were plugged
  * in before are taken out; the guest has unbound them. */
 int vm_attach_disks(struct vm *v, const char *image_path, const char *disk_path, struct err *e) must_check;
-/* Two more disks, for a container that joins: the targets 2 * slot and 2 * slot + 1 of the SCSI bus; and take them away,
- * which the guest has let go. */
-int vm_plug_disks(struct vm *v, int slot, const char *image_path, const char *disk_path, struct err *e) must_check;
-int vm_unplug_disks(struct vm *v, int slot, struct err *e) must_check;
+/* Another disk, for a container that joins: a target of the SCSI bus; and take it away, which the guest has let go. The
+ * descriptor is borrowed: QEMU gets its own. */
+int vm_plug_disk(struct vm *v, int target, const struct vm_disk *disk, struct err *e) must_check;
+int vm_unplug_disk(struct vm *v, int target, struct err *e) must_check;
+/* Open the file of a disk: NULL leaves *fd as it is. */
+int vm_open_disk(const char *path, int flags, int *fd, struct err *e) must_check;
+/**
+ * vm_share - let the guest use detached mounts (directories, files; borrowed), as GUEST_SHARES_DIR/first and so on.
+ *
+ * ERR_UNAVAILABLE where the host has no user namespaces.
+ */
+int vm_share(struct vm *v, const int *mounts, size_t n, unsigned first, struct err *e) must_check;
+int vm_unshare(struct vm *v, size_t n, unsigned first, struct err *e) must_check;
 /* Give network card number `card` its wire, a tap device (borrowed: QEMU has its own descriptor); and take it away. */
 int vm_plug_card(struct vm *v, int card, int tap, struct err *e) must_check;
 int vm_unplug_card(struct vm *v, int card, struct err *e) must_check;

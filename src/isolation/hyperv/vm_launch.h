@@ -18,8 +18,6 @@ struct vm_launch {
 	size_t n_more;
 	uint64_t later_bytes;               /* see vm.h */
 	int memory;                         /* VM_MODE_TEMPLATE: the memory file, borrowed */
-	const int *shares;                  /* see vm.h */
-	size_t n_shares;
 	const struct cgroup *cgroup;        /* see vm.h */
 	int oom_score_adj;
 	int64_t deadline_ms;                /* monotonic: bound of every answer on QMP */
@@ -28,8 +26,6 @@ struct vm_launch {
 /* Start QEMU and shake hands over QMP; the guest is not running yet with VM_MODE_CLONE. NULL with *e. */
 struct vm *vm_launch(const struct vm_launch *l, struct err *e) must_check;
 struct qmp *vm_qmp(struct vm *v); /* borrowed */
-/* Open the file of a disk: NULL leaves *fd as it is. */
-int vm_open_disk(const char *path, int flags, int *fd, struct err *e) must_check;
 
 /* Migration capabilities of both sides: the memory stays out of the stream, changes of state are told. */
 int vm_migration_capabilities(struct qmp *q, struct err *e) must_check;
