@@ -266,8 +266,15 @@ def test_dockerd_add_runtime(dockerd, mode):
     done = dockerd.docker("run", "--rm", *options, IMAGE, "sh", "-c", "uname -r; exit 6", code=6)
     assert (done.strip() == os.uname().release) == (mode == "process")
     name = f"d{mode}"
-    dockerd.docker("run", "-d", "--name", name, *options, IMAGE, "sleep", "1000")
+    dockerd.docker("run", "-d", "--name", name, *options, "--memory", "64m", "--cpus", "0.5", "--pids-limit", "50", "--health-cmd",
+                   "test -d /tmp", "--health-interval", "1s", IMAGE, "sleep", "1000")
     assert dockerd.docker("exec", name, "sh", "-c", "echo inside; exit 4", code=4) == "inside\n"
+    until("the health check says so", lambda: dockerd.docker("inspect", "-f", "{{.State.Health.Status}}", name).strip() == "healthy")
+    if mode == "process":  # of a machine containerd's shim counts its stand-in
+        assert "/ 64MiB" in dockerd.docker("stats", "--no-stream", name)
+    dockerd.docker("update", "--memory", "96m", "--memory-swap", "96m", name)
+    dockerd.docker("restart", "-t", "0", name)
+    assert dockerd.docker("exec", name, "echo", "again") == "again\n"
     dockerd.docker("stop", "-t", "0", name)
     assert dockerd.docker("wait", name).strip() == "137"
     dockerd.docker("rm", name)
