@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "engine/health.h"
+#include "windows/process.h"
 
 #define MS 1000000 /* nanoseconds */
 
@@ -26,11 +27,12 @@ static int64_t time_ms(const json_t *check, size_t i)
 	return ms > 0 ? ms : times[i].default_ms;
 }
 
-/* The shell that CMD-SHELL means: Config.Shell, or /bin/sh -c. */
+/* The shell that CMD-SHELL means: Config.Shell, or /bin/sh -c, cmd /S /C in Windows. */
 static json_t *shell_command(const json_t *config, json_t *line)
 {
 	const json_t *shell = json_object_get(config, "Shell");
 	json_t *cmd = json_array_size(shell) > 0 ? json_copy((json_t *)(uintptr_t)shell)
+		      : windows_is(config)         ? json_pack("[s, s, s]", "cmd", "/S", "/C")
 						 : json_pack("[s, s]", "/bin/sh", "-c");
 
 	json_array_append(cmd, line);

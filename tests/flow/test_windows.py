@@ -278,7 +278,6 @@ def test_own_programs(windows_process, tmp_path):
     (["--pid=host"], "shared process namespaces"),
     (["--ipc=host"], "shared memory"),
     (["--privileged"], "--privileged is not supported for Windows containers"),
-    (["-v", r"\\.\pipe\x:\\.\pipe\x"], "named pipes"),
     (["-v", "/tmp:C:\\"], "cannot be 'c:' or 'c:\\'"),
     (["-u", "nobody"], "unable to find user nobody"),
 ])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Windows containers: named pipes shared with the host in both directions, 32-bit exit codes."""
+"""Windows containers: named pipes shared with the host in both directions, 32-bit exit codes, docker cp, what a program sees."""
 import socket
 import subprocess
 import threading
@@ -133,16 +133,44 @@ def test_wrong_pipes(engine, options, text):
     assert text in docker(engine, "create", *options, CORE, code=1).err
 
 
-def test_exit_codes(engine, mode, name, probes):
-    """All 32 bits in the API; the CLI makes of them what Linux can carry."""
+def test_exit_codes_and_limits(engine, mode, name, probes):
+    """All 32 bits in the API; the CLI makes of them what Linux can carry. Memory and processors are the container's."""
     probe = r"C:\p\probe.exe"
-    docker(engine, "run", "-d", "-i", f"--isolation={mode}", "--name", name, "-v", rf"{probes}:C:\p", CORE, "cmd", "/c",
-           f"more>nul& {probe} exit 0xC000013A")
+    run = engine.popen("run", "-i", "-m", "512m", "--cpus", "1", f"--isolation={mode}", "--name", name, "-v", rf"{probes}:C:\p", CORE, "cmd", "/c",
+                       f"more>nul& {probe} exit 0xC000013A")
+    until("it runs", lambda: name in docker(engine, "ps").out, SLOW)
+    info = docker(engine, "exec", name, "systeminfo").out
+    assert "1 Processor(s) Installed" in info
+    assert any(line.split()[-2:] in (["511", "MB"], ["512", "MB"]) for line in info.splitlines() if "Total Physical" in line), info
     made = engine.http("POST", f"/containers/{name}/exec", {"Cmd": [probe, "exit", "4294967295"], "AttachStdout": True})[2]["Id"]
     engine.hijack(f"/exec/{made}/start")[1].close()
     until("the exec ends", lambda: not engine.http("GET", f"/exec/{made}/json")[2]["Running"], SLOW)
     assert engine.http("GET", f"/exec/{made}/json")[2]["ExitCode"] == 0xFFFFFFFF
-    assert docker(engine, "attach", name, stdin="", code=0xC000013A & 0xFF)
+    run.communicate(timeout=SLOW)
+    assert run.returncode == 0xC000013A & 0xFF
     assert docker(engine, "wait", name).line == "3221225786"
     assert engine.state(name)["ExitCode"] == 0xC000013A
     assert "Exited (3221225786)" in docker(engine, "ps", "-a", "--filter", f"name={name}").out
+
+
+def test_cp(engine, mode, name, tmp_path):
+    """Paths of Windows, however they are spelt, running and stopped; commit keeps files and registry."""
+    docker(engine, "run", "-d", f"--isolation={mode}", "--name", name, CORE, "ping", "-t", "localhost")
+    (tmp_path / "in.txt").write_text("hello\n")
+    docker(engine, "cp", tmp_path / "in.txt", f"{name}:C:\\Users")
+    docker(engine, "cp", tmp_path / "in.txt", f"{name}:c:\\USERS\\Second.txt")
+    docker(engine, "cp", tmp_path / "in.txt", f"{name}:C:/users/third.txt")
+    inside = docker(engine, "exec", name, "cmd", "/c",
+                    r"reg add HKLM\Software\Flow /v x /d kept>nul& dir /b C:\users& type C:\users\SECOND.txt").out
+    assert {"in.txt", "Second.txt", "third.txt", "hello"} <= set(inside.split())
+    docker(engine, "cp", rf"{name}:C:\users\IN.txt", tmp_path)
+    assert (tmp_path / "IN.txt").read_text() == "hello\n"
+    assert r"Could not find the file C:\nope" in docker(engine, "cp", rf"{name}:C:\nope", tmp_path, code=1).err
+    docker(engine, "stop", name)
+    docker(engine, "cp", f"{name}:c:/Users/second.TXT", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == "hello\n"
+    docker(engine, "commit", name, f"flow/{name}")
+    out = docker(engine, "run", "--rm", f"flow/{name}", "cmd", "/c", r"type C:\users\third.txt& reg query HKLM\Software\Flow").out
+    docker(engine, "rm", name)
+    docker(engine, "rmi", f"flow/{name}")
+    assert "hello" in out and "kept" in out
