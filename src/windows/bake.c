@@ -110,6 +110,9 @@ static const struct {
 	const char *key, *name, *value; /* name NULL: the key goes */
 } system_edits[] = {
 	{ "Software\\Microsoft\\Windows\\CurrentVersion\\RunServices", NULL, NULL },
+	{ "Software\\Microsoft\\Windows\\CurrentVersion\\Telephony", NULL, NULL },
+	{ "Software\\Classes\\MediaFoundation", NULL, NULL },
+	{ "Software\\Classes\\DirectShow", NULL, NULL },
 	{ SERVICES "winebus", NULL, NULL },
 	{ SERVICES "wineusb", NULL, NULL },
 	{ SERVICES "winebth", NULL, NULL },

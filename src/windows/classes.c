@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Each start of a container reads the whole registry: classes, type libraries and interfaces whose program isn't in the
- * base are left out of it.
+ * base are left out of it, and when summer began in years gone by.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@
 #define CLASS CLASSES "CLSID\\"
 #define LIBRARY CLASSES "Typelib\\"
 #define INTERFACE CLASSES "Interface\\"
+#define TIME_ZONES "Software\\Microsoft\\Windows NT\\CurrentVersion\\Time Zones\\"
 #define SYSTEM32 "C:\\windows\\system32\\"
 
 struct classes {
@@ -91,17 +92,24 @@ static const struct {
 	bool (*useless)(struct classes *c, const char *id);
 } kinds[] = { { INTERFACE, interface_is_useless }, { LIBRARY, library_is_useless }, { CLASS, class_is_useless } };
 
+static void add_useless(struct classes *c, const char *key)
+{
+	c->useless.keys = xrealloc(c->useless.keys, (c->useless.n + 1) * sizeof(char *));
+	c->useless.keys[c->useless.n++] = xstrdup(key);
+}
+
 static bool judge(const char *key, void *arg)
 {
 	struct classes *c = arg;
 
+	if (str_starts(key, TIME_ZONES) && str_ends(key, "\\Dynamic DST"))
+		add_useless(c, key);
 	for (size_t i = 0; i < array_len(kinds); i++) {
 		size_t n = strlen(kinds[i].prefix);
 
 		if (strncasecmp(key, kinds[i].prefix, n) != 0 || strchr(key + n, '\\') || !kinds[i].useless(c, key + n))
 			continue;
-		c->useless.keys = xrealloc(c->useless.keys, (c->useless.n + 1) * sizeof(char *));
-		c->useless.keys[c->useless.n++] = xstrdup(key);
+		add_useless(c, key);
 	}
 	return false;
 }
