@@ -133,13 +133,17 @@ static char *find_converted(struct image_store *s, const char *source, const jso
 int windows_form_open(struct image_store *s, const struct image_new *n, const struct source_image *src,
 		      struct windows_form *out, struct err *e)
 {
-	autofree char *hint = base_hint(src, n);
+	autofree char *hint = NULL;
 
 	*out = (struct windows_form){ .n_layers = n->n_layers, .notes = json_array() };
+	if (n->n_layers != src->n_layers)
+		return err_set(e, ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu",
+			       n->n_layers, src->n_layers);
 	if (!s->o.windows_base)
 		return err_set(e, ERR_UNSUPPORTED, 0, "images of Windows are not supported here");
 	if (count_base(n, src, &out->n_base, e))
 		return -1;
+	hint = base_hint(src, n);
 	out->base = s->o.windows_base(s->o.windows_arg, n->config, hint, e);
 	if (!out->base)
 		return -1;

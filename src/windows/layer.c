@@ -66,8 +66,15 @@ struct convert {
 
 static void note(struct convert *c, enum note what, const char *name)
 {
-	if (!c->notes[what]++)
-		snprintf(c->examples[what], sizeof(c->examples[what]), "%s", name);
+	char *example = c->examples[what];
+	size_t n = strlen(name), max = sizeof(c->examples[what]) - 1;
+
+	if (c->notes[what]++)
+		return;
+	/* Cut between characters. */
+	for (n = n < max ? n : max; n && name[n] && ((unsigned char)name[n] & 0xc0) == 0x80;)
+		n--;
+	memcpy(example, name, n);
 }
 
 static int count_bytes(struct convert *c, uint64_t n, struct err *e)

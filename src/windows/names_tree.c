@@ -29,7 +29,8 @@ struct names_tree {
 	size_t n, n_buckets; /* a power of two */
 };
 
-char *names_fold(const char *text)
+/* The form in which names are compared. */
+static char *names_fold(const char *text)
 {
 	autostr out;
 

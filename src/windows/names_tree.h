@@ -29,7 +29,5 @@ bool names_is_own(const struct name *n);
 void names_set_own(struct name *n, bool own);
 /* Its path from the root of the file system: heap string. */
 char *names_path(const struct name *n);
-/* A character's one case for comparing; at most so many characters are looked at. Heap string. */
-char *names_fold(const char *text);
 
 #endif

@@ -157,6 +157,8 @@ def test_pull(engine):
             described.append({**registry.add_manifest("app", None, manifest, OCI + "manifest.v1+json"),
                               "platform": {"os": "windows", "architecture": "amd64", "os.version": version}})
         registry.add_manifest("app", "latest", {"schemaVersion": 2, "manifests": described}, OCI + "image.index.v1+json".removeprefix("image."))
+        registry.add_manifest("app", "short", {**manifest, "layers": layers[:1]}, OCI + "manifest.v1+json")
+        assert "layers length mismatch" in docker(engine, "pull", f"{registry.host}/app:short", code=1).err
         ref = f"{registry.host}/app:latest"
         assert BASE_LINE in docker(engine, "pull", ref).out
         assert registry.count("GET", layers[0]["digest"]) == registry.count("GET", "nanoserver") == 0
