@@ -15,6 +15,7 @@
 #include "base/own.h"
 #include "base/step.h"
 #include "engine/engine.h"
+#include "os/cgroup.h"
 
 #define EXIT_USAGE 125
 #define STOP_SECONDS 10
@@ -48,6 +49,15 @@ static int enter_namespace(void *arg, struct err *e)
 	struct daemon *d = arg;
 
 	return (d->lib_dir = private_ns_enter(d->config.exec_root, &d->host_mounts, e)) ? 0 : -1;
+}
+
+/* No reason to give up: only limits of containers depend on it. */
+static int make_room(void *arg, struct err *e)
+{
+	if (cgroup_make_room(e) < 0)
+		log_warn("containers can't have limits here: %s", e->msg);
+	*e = (struct err){ 0 };
+	return 0;
 }
 
 static int open_sockets(void *arg, struct err *e)
@@ -85,6 +95,7 @@ static const struct step start_steps[] = {
 	/* name            wanted run              undo */
 	{ "lock state",    NULL,  lock_state,      NULL },
 	{ "namespace",     NULL,  enter_namespace, NULL },
+	{ "cgroups",       NULL,  make_room,       NULL },
 	{ "listen",        NULL,  open_sockets,    NULL },
 	{ "engine",        NULL,  open_engine,     NULL },
 	{ "server",        NULL,  start_server,    NULL },

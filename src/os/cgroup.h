@@ -85,6 +85,14 @@ void cgroup_device_line(const struct cgroup_device *d, char out[static 64]);
 /* Does this host have one of these files (NULL = none) for cgroups below the root? */
 bool cgroup_supports(const char *controller, const char *const *files, size_t n);
 
+/**
+ * cgroup_make_room - let an engine that is a container's process itself have limits for its own containers.
+ *
+ * cgroup v2 has none below a cgroup with processes, but for the host's root: those in the one that we see as the top move
+ * one level down, into "init". Does nothing elsewhere.
+ */
+int cgroup_make_room(struct err *e) must_check;
+
 struct cgroup;
 
 /**
@@ -112,6 +120,8 @@ void cgroup_close(struct cgroup *cg);
 
 /* fd to be born in (v2), or -1 (v1: the child calls cgroup_attach_self). */
 int cgroup_clone_fd(const struct cgroup *cg);
+/* v2: the cgroup of one of its processes, which may be further below: an fd. ERR_NOT_FOUND: it isn't in there. */
+int cgroup_open_of(const struct cgroup *cg, pid_t pid, struct err *e) must_check;
 /* Called by a single-threaded child: enter all v1 hierarchies. Nothing to do on v2. */
 int cgroup_attach_self(const struct cgroup *cg, struct err *e) must_check;
 /* Move another process with all its threads: on v1 and v2 a grace period of some 15 ms, so not on a start's way. */

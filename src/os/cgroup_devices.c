@@ -138,6 +138,21 @@ static size_t bpf_program(struct bpf_insn *p, const struct cgroup_device *rules,
 	return len;
 }
 
+static bool allows_all(const struct cgroup_device *rules, size_t n)
+{
+	bool all = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct cgroup_device *r = &rules[i];
+
+		if (r->type == 'a' && r->major < 0 && r->minor < 0 && r->read && r->write && r->mknod)
+			all = r->allow;
+		else
+			all &= r->allow;
+	}
+	return all;
+}
+
 int cgroup_devices_attach(int dir, const struct cgroup_device *rules, size_t n, struct err *e)
 {
 	autofree struct bpf_insn *insns = xcalloc(INSNS_MAX, sizeof(*insns));
@@ -155,6 +170,8 @@ int cgroup_devices_attach(int dir, const struct cgroup_device *rules, size_t n, 
 	attach.target_fd = (uint32_t)dir;
 	attach.attach_bpf_fd = (uint32_t)prog;
 	attach.attach_type = BPF_CGROUP_DEVICE;
+	/* A filter that lets everything pass doesn't keep the container from filters for what it runs itself. */
+	attach.attach_flags = allows_all(rules, n) ? BPF_F_ALLOW_OVERRIDE : 0;
 	if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)))
 		return err_set(e, ERR_SYSTEM, errno, "attach device filter");
 	return 0;

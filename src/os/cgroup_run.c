@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #define FREEZE_TIMEOUT_MS 2000
 #define KILL_ROUNDS 100
 #define DEPTH_MAX 32
+#define MOVE_ROUNDS 64
 
 /* The directory whose cgroup.procs is complete. */
 static int procs_dir(const struct cgroup *cg)
@@ -61,6 +63,69 @@ static int collect(int dir, int depth, json_t *out, struct err *e)
 	if (d)
 		closedir(d);
 	return 0;
+}
+
+/* Those that are born meanwhile are found by the next round. */
+static int move_down(int top, int below, struct err *e)
+{
+	for (int round = 0; round < MOVE_ROUNDS; round++) {
+		autojson *pids = json_array();
+		json_t *pid;
+		char text[24];
+		size_t i;
+
+		if (collect(top, 0, pids, e))
+			return -1;
+		if (json_array_size(pids) == 0)
+			return 0;
+		json_array_foreach(pids, i, pid) {
+			snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(pid));
+			if (cgroup_write(below, "cgroup.procs", text) && errno != ESRCH)
+				return err_set(e, ERR_SYSTEM, errno, "move process %s", text);
+		}
+	}
+	return err_set(e, ERR_SYSTEM, 0, "there are always new processes");
+}
+
+int cgroup_make_room(struct err *e)
+{
+	struct cgroup cg = { .oom = -1 };
+	autoclose int top = -1, below = -1;
+	bool busy;
+
+	if (cgroup_find_hierarchies(&cg, e))
+		return -1;
+	top = cg.version == 2 ? open(cg.h[0].mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	busy = top >= 0 && !faccessat(top, "cgroup.type", F_OK, 0); /* the host's root has no type */
+	for (size_t i = 0; i < cg.n; i++) {
+		free(cg.h[i].mount);
+		free(cg.h[i].controllers);
+	}
+	if (!busy)
+		return 0;
+	if (mkdirat(top, "init", 0755) && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, errno, "make a cgroup");
+	below = openat(top, "init", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return below < 0 ? err_set(e, ERR_SYSTEM, errno, "open a cgroup") : move_down(top, below, e);
+}
+
+int cgroup_open_of(const struct cgroup *cg, pid_t pid, struct err *e)
+{
+	autofree char *file = xasprintf("/proc/%d/cgroup", (int)pid), *path = NULL;
+	autostr text;
+	const char *line;
+	size_t n = strlen(cg->path);
+	int fd;
+
+	str_init(&text, 64 * KIB);
+	if (io_read_file(AT_FDCWD, file, &text, e))
+		return -1;
+	line = text.s && str_starts(text.s, "0::") ? text.s + strlen("0::") : "";
+	if (cg->version != 2 || strncmp(line, cg->path, n) != 0 || (line[n] != '/' && line[n] != '\n'))
+		return err_set(e, ERR_NOT_FOUND, 0, "process %d has left its cgroup", (int)pid);
+	path = xasprintf("%s%.*s", cg->h[0].mount, (int)strcspn(line, "\n"), line);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_set(e, ERR_SYSTEM, errno, "open cgroup %s", path) : fd;
 }
 
 json_t *cgroup_pids(const struct cgroup *cg, struct err *e)

@@ -100,6 +100,23 @@ static int switch_pidns(struct process *p)
 	return p->in_userns ? 0 : -1;
 }
 
+/* A container may divide its cgroup among cgroups of its own: then none of its processes can be in the whole, and an exec
+ * goes where init is. */
+static pid_t clone_into_cgroup(const struct container *c, int *pidfd, struct err *e)
+{
+	struct err why = { 0 };
+	autoclose int of_init = -1;
+	pid_t pid = pidfd_clone(0, cgroup_clone_fd(c->cg), pidfd, &why);
+
+	if (pid < 0 && why.sys == EBUSY) {
+		of_init = cgroup_open_of(c->cg, c->init.pid, e);
+		return of_init < 0 ? -1 : pidfd_clone(0, of_init, pidfd, e);
+	}
+	if (pid < 0 && e)
+		*e = why;
+	return pid;
+}
+
 /*
  * The new process must be born in the container's pid namespace and be our child, so that we can wait for it: our own
  * "namespace for children" is switched for the moment of the clone.
@@ -113,7 +130,7 @@ static pid_t clone_exec(struct process *p, struct err *e)
 
 	if (switched && (own < 0 || switch_pidns(p)))
 		return err_set(e, errno == ESRCH ? ERR_CONFLICT : ERR_SYSTEM, errno, "join the pid namespace");
-	pid = pidfd_clone(0, cgroup_clone_fd(c->cg), &p->pidfd, e);
+	pid = clone_into_cgroup(c, &p->pidfd, e);
 	if (pid != 0 && switched && !p->in_userns && setns(own, CLONE_NEWPID))
 		log_error("return to the pid namespace: %s", strerror(errno));
 	return pid;
