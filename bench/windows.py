@@ -54,7 +54,7 @@ class Chroot:
     def run(self):
         self.server("-k")
         self.server("-w")
-        return timed(["chroot", self.root, "/usr/lib/wine/wine64", *VER], env=self.ENVIRONMENT)
+        return timed(["chroot", self.root, "/usr/lib/wine/wine64", *VER], env=self.ENVIRONMENT, stderr=subprocess.DEVNULL)
 
     def end(self):
         self.server("-k")
