@@ -96,7 +96,7 @@ def idle_memory(engine):
     """Of a container that waits for input, without its monitor: KB (PSS) and number of processes."""
     identity = engine.docker("run", "-d", "-i", "--isolation=process", IMAGE, "cmd", timeout=600).line
     init = engine.state(identity)["Pid"]
-    until("the prompt", lambda: "C:\\>" in engine.docker("logs", identity).out, 60)
+    until("its first words", lambda: "Microsoft Windows" in engine.docker("logs", identity).out, 60)
     idle.wait(5)
     pids = [init, *(row[0] for row in descendants(init))]
     found = sum(pss_kb(pid) for pid in pids), len(pids)
