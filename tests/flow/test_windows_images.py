@@ -10,7 +10,7 @@ from engine import program
 from registries import OCI, FakeRegistry
 
 BUILD_S = 900  # the base, once for each build directory
-SLOW = 300  # Wine in an emulated VM takes seconds of CPU to start
+SLOW = 600  # a dozen programs of Wine in an emulated VM, on a busy host
 APP = "flow/windowsapp"
 BASE_LINE = "Windows base provided by Wine 10.0; no Microsoft layers (version 10.0.20348.1)"
 
