@@ -24,8 +24,8 @@
  *
  * Several callers at once are fine: the file is replaced atomically by one with the same content.
  */
-int seccomp_profile_file(const char *cache_dir, const json_t *caps, const char *profile, char **path,
-			 unsigned *flags, struct err *e) must_check;
+int seccomp_profile_file(const char *cache_dir, const json_t *caps, const char *profile, char **path, unsigned *flags,
+			 struct err *e) must_check;
 
 /* The compiled default filter for these capabilities, appended to out. What seccomp_profile_file() caches. */
 int seccomp_compile(const json_t *caps, struct str *out, struct err *e) must_check;

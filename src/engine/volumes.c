@@ -40,7 +40,8 @@ json_t *engine_volume_create(struct engine *g, const json_t *body, struct err *e
 
 	if (json_member(body, "ClusterVolumeSpec")) {
 		err_set(e, ERR_UNAVAILABLE, 0,
-			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this "
+			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to "
+			"connect this "
 			"node to swarm and try again.");
 		return NULL;
 	}

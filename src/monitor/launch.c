@@ -49,7 +49,8 @@ static int launch_log(struct monitor *m, struct err *e)
 {
 	const json_t *log = json_object_get(m->bundle->silo, "log");
 	const json_t *attributes = json_object_get(log, "attributes");
-	autofree char *more = json_object_size(attributes) ? json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	autofree char *more =
+		json_object_size(attributes) ? json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	const char *path = json_str(log, "path", NULL);
 
 	if (!path)

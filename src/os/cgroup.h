@@ -43,7 +43,7 @@ struct cgroup_limits {
 	int64_t swappiness;
 	bool oom_kill_disable;
 	int64_t cpu_shares, cpu_quota_us, cpu_period_us, cpu_burst_us;
-	int64_t cpu_idle; /* 1: only what nobody else wants */
+	int64_t cpu_idle;                            /* 1: only what nobody else wants */
 	int64_t cpu_rt_runtime_us, cpu_rt_period_us; /* v1 only */
 	int64_t pids;
 	int64_t blkio_weight;       /* 10..1000 */

@@ -252,8 +252,8 @@ int mount_clone_shm(const char *mount_ns, const char *path, struct err *e)
 
 int mount_clone_visiting(const char *mount_ns, const char *path, bool recursive, struct err *e)
 {
-	return open_visiting(mount_ns, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u), false,
-			     e);
+	return open_visiting(mount_ns, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u),
+			     false, e);
 }
 
 struct visit {
