@@ -66,7 +66,6 @@ struct convert {
 
 static void note(struct convert *c, enum note what, const char *name)
 {
-	char *example = c->examples[what];
 	size_t n = strlen(name), max = sizeof(c->examples[what]) - 1;
 
 	if (c->notes[what]++)
@@ -74,7 +73,7 @@ static void note(struct convert *c, enum note what, const char *name)
 	/* Cut between characters. */
 	for (n = n < max ? n : max; n && name[n] && ((unsigned char)name[n] & 0xc0) == 0x80;)
 		n--;
-	memcpy(example, name, n);
+	snprintf(c->examples[what], sizeof(c->examples[what]), "%.*s", (int)n, name);
 }
 
 static int count_bytes(struct convert *c, uint64_t n, struct err *e)
