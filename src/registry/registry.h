@@ -19,7 +19,7 @@ struct registry_options {
 	const json_t *config;    /* daemon.json, or NULL: registry-mirrors, insecure-registries, max-concurrent-... */
 	struct image_store *images;
 	const char *windows_host; /* the version of Windows that images must fit, or NULL: any; borrowed */
-	image_event_fn *event; /* "pull", "push" */
+	image_event_fn *event;    /* "pull", "push" */
 	void *event_arg;
 };
 
