@@ -64,7 +64,7 @@ class Host:
             daemon.terminate()
             daemon.wait(60)
         # the parents of pods and tasks are their makers' affair: containerd's and ours
-        for pattern in ("*/silo-cri-uid*", "*/k8s.io"):
+        for pattern in ("*/silo-cri-*", "*/k8s.io"):
             for group in Path("/sys/fs/cgroup").glob(pattern):
                 try:
                     group.rmdir()
