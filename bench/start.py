@@ -138,7 +138,7 @@ def memory(engine, demand_engine):
     for each, mode, machine in ((engine, "process", ""), (engine, "hyperv", "a clone that waited"),
                                 (demand_engine, "hyperv", "clone on demand")):
         identity = each.docker("run", "-d", f"--isolation={mode}", "silo/base", "sleep", "1000").line
-        idle.wait(2)  # let the guest settle and give pages back
+        idle.wait(20)  # let the guest settle, and memory be given back
         found[f"monitor, {mode}{machine and ', '}{machine}"] = private_kb(each.monitor_pid(identity))
         if machine:
             found[f"vmwp, {machine}"] = private_kb(each.vmwp_pid(identity))

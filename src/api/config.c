@@ -46,7 +46,7 @@ static const struct option {
 static const char *const engine_keys[] = { "bip",           "default-address-pools", "dns",    "dns-opts", "dns-search",
 					   "fixed-cidr",    "fixed-cidr-v6",         "icc",    "ip",       "ip-forward",
 					   "ip-masq",       "ip6tables",             "ipv6",   "iptables", "mtu",
-					   "userland-proxy", "windows-base-names", "windows-host-version", "default-ulimits", "vm-memory", "log-driver", "log-opts",
+					   "userland-proxy", "windows-base-names", "windows-host-version", "default-ulimits", "vm-memory", "vm-cpus", "log-driver", "log-opts",
 					   "insecure-registries",  "registry-mirrors",  "max-concurrent-downloads",
 					   "max-concurrent-uploads",  "max-download-attempts" };
 

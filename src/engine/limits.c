@@ -5,8 +5,10 @@
 
 #include "base/json.h"
 #include "engine/spec.h"
+#include "isolation/hyperv/template.h"
 
 #define VM_LEAST_MIB 1024
+#define VM_MOST_CPUS 256
 #define VM_USUAL_MOST_MIB (16 * 1024)
 #define DISK_LEAST ((int64_t)(16 * MIB))
 #define DISK_MOST ((int64_t)(16 * 1024 * GIB)) /* of ext4 with blocks of 4 KiB */
@@ -34,13 +36,16 @@ int limits_check_config(const json_t *config, struct err *e)
 {
 	const char *key, *memory;
 	json_t *ulimits, *ulimit;
-	int64_t bytes;
+	int64_t bytes, cpus;
 
 	if (json_get_str(config, "vm-memory", "1g", &memory, e) < 0 ||
+	    json_get_int(config, "vm-cpus", TEMPLATE_CPUS, &cpus, e) < 0 ||
 	    json_get_object(config, "default-ulimits", &ulimits, e) < 0)
 		return -1;
 	if (spec_parse_size(memory, &bytes) < 0 || bytes < (int64_t)GIB)
 		return err_set(e, ERR_INVALID, 0, "vm-memory: \"%.32s\" is not a size of at least 1g", memory);
+	if (cpus < 1 || cpus > VM_MOST_CPUS)
+		return err_set(e, ERR_INVALID, 0, "vm-cpus: from 1 to %d, not %lld", VM_MOST_CPUS, (long long)cpus);
 	json_object_foreach(ulimits, key, ulimit) {
 		if (check_ulimit(key, ulimit, e) < 0)
 			return err_prefix(e, "default-ulimits");

@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-/* "default-ulimits" and "vm-memory" of daemon.json (NULL = none). ERR_INVALID names the key. */
+/* "default-ulimits", "vm-memory" and "vm-cpus" of daemon.json (NULL = none). ERR_INVALID names the key. */
 int limits_check_config(const json_t *config, struct err *e) must_check;
 
 /* The daemon's ulimits that a canonical HostConfig doesn't set itself. Call after limits_check_config(). */

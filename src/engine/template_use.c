@@ -8,8 +8,8 @@
 
 #define NANO 1000000000
 
-/* --cpus, or quota and period: how many CPUs are needed for that. */
-static int64_t cpus_asked(const json_t *host)
+/* --cpus, or quota and period: how many CPUs are needed for that; or as many as a machine has without such a limit. */
+static int64_t cpus_asked(const json_t *host, int64_t unlimited)
 {
 	int64_t nano = json_int(host, "NanoCpus", 0), quota = json_int(host, "CpuQuota", 0);
 	int64_t period = json_int(host, "CpuPeriod", 0);
@@ -17,7 +17,7 @@ static int64_t cpus_asked(const json_t *host)
 	if (nano > 0)
 		return (nano + NANO - 1) / NANO;
 	if (quota <= 0)
-		return TEMPLATE_CPUS;
+		return unlimited;
 	if (period <= 0)
 		period = 100000;
 	return (quota + period - 1) / period;
@@ -33,22 +33,25 @@ static int64_t class_of(int64_t n, int64_t least, int64_t most)
 	return size;
 }
 
-struct vm_size vm_size_class(const json_t *host, int64_t unlimited_mib, int64_t host_mib, int host_cpus)
+struct vm_size vm_size_class(const json_t *host, struct vm_size unlimited, int64_t host_mib, int host_cpus)
 {
 	int64_t mib = (json_int(host, "Memory", 0) + (int64_t)MIB - 1) / (int64_t)MIB;
 
-	return (struct vm_size){ .memory_mib = mib ? class_of(mib, TEMPLATE_MEMORY_MIB, host_mib) : unlimited_mib,
-				 .cpus = class_of(cpus_asked(host), TEMPLATE_CPUS, host_cpus) };
+	return (struct vm_size){ .memory_mib =
+					 mib ? class_of(mib, TEMPLATE_MEMORY_MIB, host_mib) : unlimited.memory_mib,
+				 .cpus = class_of(cpus_asked(host, unlimited.cpus), TEMPLATE_CPUS, host_cpus) };
 }
 
 struct vm_size vm_size_here(const struct engine *g, const json_t *host)
 {
 	struct sysinfo s = { 0 };
+	struct vm_size unlimited = { .cpus = json_int(g->config, "vm-cpus", TEMPLATE_CPUS) };
 	int64_t host_mib;
 
 	sysinfo(&s);
 	host_mib = (int64_t)(s.totalram * s.mem_unit / MIB);
-	return vm_size_class(host, limits_vm_memory_mib(g->config, host_mib), host_mib, get_nprocs());
+	unlimited.memory_mib = limits_vm_memory_mib(g->config, host_mib);
+	return vm_size_class(host, unlimited, host_mib, get_nprocs());
 }
 
 char *vm_template(struct engine *g, const json_t *host, struct err *e)

@@ -21,9 +21,9 @@ char *vm_template(struct engine *g, const json_t *host, struct err *e) must_chec
 struct vm_size {
 	int64_t memory_mib, cpus;
 };
-/* The size class for a HostConfig on a host of this size: powers of two, not below the smallest template's; without a
- * memory limit unlimited_mib. Pure. */
-struct vm_size vm_size_class(const json_t *host, int64_t unlimited_mib, int64_t host_mib, int host_cpus);
+/* The size class for a HostConfig on a host of this size: powers of two, not below the smallest template's; `unlimited`
+ * where it has no limit. Pure. */
+struct vm_size vm_size_class(const json_t *host, struct vm_size unlimited, int64_t host_mib, int host_cpus);
 /* Of this host. */
 struct vm_size vm_size_here(const struct engine *g, const json_t *host);
 

@@ -46,7 +46,7 @@ static const char inet_rules[] =
 	"}\n"
 	"chain guard {\n"
 	"type filter hook prerouting priority raw; policy accept;\n"
-	"iifname @bridges ip daddr 127.0.0.0/8 drop\n"
+	"ip daddr 127.0.0.0/8 iifname @bridges drop\n"
 	"}\n"
 	"chain prerouting {\n"
 	"type nat hook prerouting priority dstnat; policy accept;\n"
@@ -67,8 +67,8 @@ static const char inet_rules[] =
 	"}\n"
 	"chain forward {\n"
 	"type filter hook forward priority filter; policy accept;\n"
-	"iifname != @bridges oifname != @bridges accept\n"
 	"ct state established,related accept\n"
+	"iifname != @bridges oifname != @bridges accept\n"
 	"ct status dnat accept\n"
 	"iifname . oifname @same accept\n"
 	"ip saddr . ip daddr . meta l4proto . th dport @links4 accept\n"
@@ -86,6 +86,7 @@ static const char bridge_rules[] =
 	/* clang-format off */
 	"table bridge %s {\n"
 	"set ports { type ifname; }\n"
+	"set sources4 { type ifname . ether_addr . ipv4_addr; }\n"
 	"set macs { type ifname . ether_addr; }\n"
 	"set addrs4 { type ifname . ipv4_addr; }\n"
 	"set addrs6 { type ifname . ipv6_addr; }\n"
@@ -94,12 +95,12 @@ static const char bridge_rules[] =
 	"set links4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }\n"
 	"chain prerouting {\n"
 	"type filter hook prerouting priority -300; policy accept;\n"
+	"iifname . ether saddr . ip saddr @sources4 accept\n" /* nearly all that comes: one lookup has to do */
 	"iifname != @ports accept\n"
 	"iifname . ether saddr != @macs drop\n"
 	"ether type arp iifname . arp saddr ether != @macs drop\n"
 	"ether type arp arp saddr ip 0.0.0.0 accept\n"
 	"ether type arp iifname . arp saddr ip @addrs4 accept\n"
-	"ether type ip iifname . ip saddr @addrs4 accept\n"
 	"ether type ip6 icmpv6 type { nd-router-advert, nd-redirect } drop\n"
 	"ether type ip6 icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop\n"
 	"ether type ip6 ip6 saddr :: accept\n"
@@ -219,6 +220,7 @@ void fw_endpoint(const struct firewall *f, struct str *out, enum fw_verb verb, c
 		}
 		ip_format(x->addresses[i], text);
 		element(f, out, verb, "bridge", "addrs4", "\"%s\" . %s", x->port, text);
+		element(f, out, verb, "bridge", "sources4", "\"%s\" . %s . %s", x->port, mac, text);
 	}
 	address6(f, out, verb, x->port, &local);
 	if (x->closed)

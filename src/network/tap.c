@@ -17,11 +17,14 @@
 #include "os/mount.h"
 #include "os/netlink.h"
 
+/* IFF_VNET_HDR: a header before each packet says what the other side needn't have done (segments, checksum). */
+#define TAP_FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+
 int tap_open(int netlink, const char *name, int bridge, unsigned mtu, struct err *e)
 {
 	autoclose int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	struct link_change change = { .master = bridge, .mtu = mtu, .up = true };
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq request = { .ifr_flags = TAP_FLAGS };
 	int index;
 
 	if (fd < 0)
@@ -56,7 +59,7 @@ static int macvtap_number(const char *name, int index, dev_t *out, struct err *e
 static int open_device(dev_t number, struct err *e)
 {
 	autoclose int place = fs_mount("tmpfs", NULL, NULL, 0, 0, e);
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq request = { .ifr_flags = TAP_FLAGS };
 	autoclose int fd = -1;
 
 	if (place < 0)

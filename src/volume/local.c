@@ -2,6 +2,7 @@
 #include "volume/local.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -100,6 +101,31 @@ static int sort_options(const char *o, unsigned long *flags, struct str *data, s
 	return 0;
 }
 
+/* Options as they may be shown: cifs has its password among them. */
+static char *without_password(const char *data)
+{
+	static const char key[] = "password=";
+	const char *at = strstr(data, key);
+
+	if (!at)
+		return xstrdup(data);
+	return xasprintf("%.*s%s********%s", (int)(at - data), data, key, at + strcspn(at, ","));
+}
+
+/* As Docker says it. */
+static int mount_failed(const char *device, const char *path, unsigned long flags, const char *data, int sys,
+			struct err *e)
+{
+	autofree char *shown = without_password(data), *why = xstrdup(strerror(sys));
+	char bits[32] = "";
+
+	why[0] = (char)tolower((unsigned char)why[0]);
+	if (flags)
+		snprintf(bits, sizeof(bits), ", flags: 0x%lx", flags);
+	return err_set(e, ERR_SYSTEM, 0, "failed to mount local volume: mount %s:%s%s%s%s: %s", device, path, bits,
+		       *shown ? ", data: " : "", shown, why);
+}
+
 int local_mount(const json_t *options, const char *path, struct err *e)
 {
 	const char *device = json_str(options, "device", ""), *type = json_str(options, "type", "");
@@ -111,15 +137,8 @@ int local_mount(const json_t *options, const char *path, struct err *e)
 		return -1;
 	if (data.full)
 		return err_set(e, ERR_LIMIT, 0, "failed to mount local volume: options are too long");
-	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0) {
-		int sys = errno;
-		char shown[32] = "";
-
-		if (flags)
-			snprintf(shown, sizeof(shown), ", flags: 0x%lx", flags);
-		return err_set(e, ERR_SYSTEM, sys, "failed to mount local volume: mount %s:%s%s%s%s", device, path,
-			       shown, data.len ? ", data: " : "", data.s ? data.s : "");
-	}
+	if (mount(device, path, *type ? type : "none", flags, data.s ? data.s : "") < 0)
+		return mount_failed(device, path, flags, data.s ? data.s : "", errno, e);
 	/* A bind takes attributes in a second call only. */
 	if (flags & MS_BIND && flags & ~(unsigned long)(MS_BIND | MS_REC) &&
 	    mount(NULL, path, NULL, flags | MS_REMOUNT, NULL) < 0) {

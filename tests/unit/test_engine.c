@@ -441,20 +441,22 @@ static void machine_sizes(void **state)
 {
 	static const struct {
 		const char *host;
-		int64_t memory_mib, cpus;
+		int64_t unlimited, memory_mib, cpus; /* unlimited: CPUs without a limit */
 	} cases[] = {
-		{ "{}", 4096, 1 },
-		{ "{\"Memory\": 67108864, \"NanoCpus\": 500000000}", 1024, 1 },
-		{ "{\"Memory\": 1073741825}", 2048, 1 },
-		{ "{\"Memory\": 1000000000000}", 8192, 1 },
-		{ "{\"NanoCpus\": 1500000000}", 4096, 2 },
-		{ "{\"CpuQuota\": 300000}", 4096, 4 },
-		{ "{\"NanoCpus\": 64000000000}", 4096, 4 },
+		{ "{}", 1, 4096, 1 },
+		{ "{}", 3, 4096, 4 },
+		{ "{}", 64, 4096, 4 },
+		{ "{\"Memory\": 67108864, \"NanoCpus\": 500000000}", 4, 1024, 1 },
+		{ "{\"Memory\": 1073741825}", 1, 2048, 1 },
+		{ "{\"Memory\": 1000000000000}", 1, 8192, 1 },
+		{ "{\"NanoCpus\": 1500000000}", 1, 4096, 2 },
+		{ "{\"CpuQuota\": 300000}", 1, 4096, 4 },
+		{ "{\"NanoCpus\": 64000000000}", 1, 4096, 4 },
 	};
 
 	for (size_t i = 0; i < array_len(cases); i++) {
 		autojson *host = json_loads(cases[i].host, 0, NULL);
-		struct vm_size size = vm_size_class(host, 4096, 10000, 6);
+		struct vm_size size = vm_size_class(host, (struct vm_size){ 4096, cases[i].unlimited }, 10000, 6);
 
 		assert_int_equal(size.memory_mib, cases[i].memory_mib);
 		assert_int_equal(size.cpus, cases[i].cpus);
@@ -475,6 +477,9 @@ static void defaults_of_the_daemon(void **state)
 		{ "{\"vm-memory\": \"64g\"}", 24000, 16384, NULL },
 		{ "{\"vm-memory\": \"512m\"}", 24000, 1024, "vm-memory" },
 		{ "{\"vm-memory\": 5}", 24000, 4096, "vm-memory" },
+		{ "{\"vm-cpus\": 8}", 24000, 4096, NULL },
+		{ "{\"vm-cpus\": 0}", 24000, 4096, "vm-cpus: from 1 to 256, not 0" },
+		{ "{\"vm-cpus\": \"2\"}", 24000, 4096, "vm-cpus" },
 		{ "{\"default-ulimits\": {\"nofile\": {\"Name\": \"nproc\"}}}", 24000, 4096, "nofile" },
 		{ "{\"default-ulimits\": {\"nofile\": {\"Soft\": 9, \"Hard\": 8}}}", 24000, 4096, "9 > 8" },
 		{ "{\"default-ulimits\": {\"nofile\": 5}}", 24000, 4096, "must be an object" },

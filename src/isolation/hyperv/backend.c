@@ -124,6 +124,8 @@ void sandbox_belongs(struct sandbox *s, const struct bundle *b, const struct iso
 	s->bundle = b;
 	s->events = *ev;
 	s->timeout_ms = (int)json_int(json_object_get(b->silo, "vm"), "timeout_ms", CALL_TIMEOUT_MS);
+	/* Who asked for a buffer of some size wants it to be used. */
+	s->settled = json_object_get(json_object_get(b->silo, "vm"), "translation_mib");
 }
 
 static struct sandbox *sandbox_open(const struct bundle *b, struct loop *l, const struct isolation_events *ev,
@@ -174,6 +176,7 @@ static void sandbox_close(struct sandbox *s)
 	if (!s->lost && agent_order(s, "sync", request, &e))
 		log_warn("sync: %s", e.msg);
 	loop_remove(&s->telling);
+	loop_remove(&s->settling);
 	loop_remove(&s->vm_io);
 	loop_remove(&s->qmp_io);
 	sockets_free(s->sockets);
@@ -281,9 +284,10 @@ static int container_start(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
 
-	if (owns_machine(c) && allowance_hold(&c->sandbox->allowance, e))
+	if ((owns_machine(c) && allowance_hold(&c->sandbox->allowance, e)) || agent_order(c->sandbox, "start", request, e))
 		return -1;
-	return agent_order(c->sandbox, "start", request, e);
+	sandbox_settle(c->sandbox);
+	return 0;
 }
 
 static struct process *container_exec(struct container *c, const json_t *process, struct process_io *io, struct err *e)

@@ -48,6 +48,8 @@ struct sandbox {
 	struct loop_io *qmp_io;
 	char cards[GUEST_CARDS][MAC_TEXT_MAX]; /* MAC of the network that a card belongs to; "" = free */
 	struct loop_io *telling;               /* timer: what is left to tell after the sandbox was lost */
+	struct loop_io *settling;              /* timer: the first container has been started a while ago */
+	bool settled;                          /* it won't be waited for, or no more */
 	struct container *containers;
 	struct sockets *sockets;
 	unsigned next_share; /* number */
@@ -92,6 +94,9 @@ int sandbox_check(const struct bundle *b, struct err *e) must_check;
  */
 int container_plug(struct container *c, struct guest_places *at, struct err *e) must_check;
 void container_unplug(struct container *c);
+
+/* A container has been started: some time after the first one memory is given back. */
+void sandbox_settle(struct sandbox *s);
 
 /* cards.c: as isolation.h says. */
 int sandbox_network(struct sandbox *s, const json_t *network, const int *taps, size_t n_taps, struct err *e) must_check;

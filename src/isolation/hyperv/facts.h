@@ -9,7 +9,7 @@
 #include "base/err.h"
 
 /* Raised whenever devices, their order or the kernel's arguments change: older templates are not used any more. */
-#define TEMPLATE_LAYOUT 6
+#define TEMPLATE_LAYOUT 7
 
 /* Files of a template's directory. */
 #define TEMPLATE_FACTS_FILE "template.json"

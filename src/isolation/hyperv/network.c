@@ -1,58 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A network card gets its wire: a tap device of silod's making, plugged into the hub that the card is on. */
-#include <stdio.h>
-
+/* A network card gets its wire: a tap device of silod's making, in the place of what led nowhere (shim_wires.c). */
 #include "base/io.h"
 #include "base/json.h"
+#include "base/own.h"
 #include "isolation/hyperv/vm_launch.h"
 
 #define PLUG_MS 10000
+#define FIRST_FD_SET 2000 /* away from those of the disks */
 
-struct wire {
-	char tap[16], port[16];
-};
-
-static struct wire wire_of(struct vm *v, int card)
+static int unplug(struct vm *v, int card, struct err *e)
 {
-	struct wire w;
+	autofree char *path = xasprintf(VMWP_WIRES "%d", card);
 
-	snprintf(w.tap, sizeof w.tap, "tap%d", card);
-	snprintf(w.port, sizeof w.port, "wire%d", card);
-	vm_qmp(v)->deadline_ms = time_monotonic_ms() + PLUG_MS;
-	return w;
+	return vm_order(v, path, e);
 }
 
-static int remove_netdev(struct qmp *q, const char *id, struct err *e)
+/* QEMU's descriptor of that number is its card's wire from now on; it is only a copy. */
+static int plug(struct vm *v, int card, int fd, struct err *e)
 {
-	return qmp_call(q, "netdev_del", json_pack("{s:s}", "id", id), -1, NULL, e);
+	autofree char *path = xasprintf(VMWP_WIRES "%d/%d", card, fd);
+
+	return vm_order(v, path, e);
 }
 
 int vm_plug_card(struct vm *v, int card, int tap, struct err *e)
 {
-	struct wire w = wire_of(v, card);
 	struct qmp *q = vm_qmp(v);
+	int set = FIRST_FD_SET + card;
+	autojson *given = NULL;
 	struct err ignored;
 
-	if (qmp_call(q, "getfd", json_pack("{s:s}", "fdname", w.tap), tap, NULL, e) ||
-	    qmp_call(q, "netdev_add",
-		     json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", w.tap, "fd", w.tap, "vhost", 0), -1, NULL,
-		     e))
+	q->deadline_ms = time_monotonic_ms() + PLUG_MS;
+	if (qmp_call(q, "add-fd", json_pack("{s:i}", "fdset-id", set), tap, &given, e))
 		return err_prefix(e, "network of the virtual machine");
-	if (!qmp_call(
-		    q, "netdev_add",
-		    json_pack("{s:s, s:s, s:i, s:s}", "type", "hubport", "id", w.port, "hubid", card, "netdev", w.tap),
-		    -1, NULL, e))
+	int rc = plug(v, card, (int)json_int(given, "fd", -1), e);
+
+	/* A device that is unplugged has to go: nothing else may hold it. */
+	if (qmp_call(q, "remove-fd", json_pack("{s:i}", "fdset-id", set), -1, NULL, rc ? &ignored : e) == 0 && rc == 0)
 		return 0;
-	if (remove_netdev(q, w.tap, &ignored))
-		err_prefix(e, "%s", w.tap);
+	(void)!unplug(v, card, &ignored);
 	return err_prefix(e, "network of the virtual machine");
 }
 
 int vm_unplug_card(struct vm *v, int card, struct err *e)
 {
-	struct wire w = wire_of(v, card);
-
-	if (remove_netdev(vm_qmp(v), w.port, e) || remove_netdev(vm_qmp(v), w.tap, e))
-		return err_prefix(e, "network of the virtual machine");
-	return 0;
+	return unplug(v, card, e) ? err_prefix(e, "network of the virtual machine") : 0;
 }

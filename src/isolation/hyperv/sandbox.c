@@ -23,6 +23,9 @@
 #define LAST_WORDS_WAIT_MS 1000
 #define LAST_WORDS_MAX 300
 
+/* From a container's start until what that took isn't needed any more. */
+#define SETTLE_MS 10000
+
 #define ENTROPY_BYTES 64
 #define MACHINE_ID_LEN 32
 
@@ -60,6 +63,7 @@ static void lose(struct sandbox *s, const struct err *why)
 	s->lost = true;
 	describe_loss(s, why);
 	loop_remove(&s->vm_io);
+	loop_remove(&s->settling);
 	(void)syscall(SYS_pidfd_send_signal, vm_pidfd(s->vm), SIGKILL, NULL, 0);
 }
 
@@ -125,6 +129,30 @@ int sandbox_setup(struct sandbox *s, struct err *e)
 		json_object_set_new(request, "disks", json_integer((json_int_t)devices_wanted(s->bundle->config)));
 	explicit_bzero(entropy, sizeof entropy);
 	return agent_order(s, "setup", request, e);
+}
+
+/* ---- memory ---- */
+
+static void on_settled(void *arg, uint32_t events)
+{
+	struct sandbox *s = arg;
+	struct err e;
+
+	s->settling = NULL;
+	if (!s->lost && vm_trim(s->vm, &e))
+		log_debug("%s", e.msg);
+}
+
+void sandbox_settle(struct sandbox *s)
+{
+	struct err e;
+
+	if (s->settled)
+		return;
+	s->settled = true;
+	s->settling = loop_timer(s->loop, SETTLE_MS, on_settled, s, &e);
+	if (!s->settling)
+		log_warn("%s", e.msg);
 }
 
 /* ---- events ---- */

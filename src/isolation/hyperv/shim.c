@@ -7,6 +7,8 @@
  *		   a clone's descriptor is read-only.
  *	/dev/kvm   VMWP_KVM_FD
  *	/dev/null  VMWP_NULL_FD: QEMU tries out there whether files can be locked
+ *	/wire/...  VMWP_NULL_FD, when the wire of a network card has been changed (shim_wires.c)
+ *	/trim      the same, when memory has been given back (shim_trim.c)
  *
  * And a hole punched into a file that is open read-only "succeeds": QEMU punches one into the template's memory
  * before it gives the private copy of a page back to the host (free page reporting), and stops when that fails.
@@ -20,6 +22,8 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "isolation/hyperv/shim.h"
+#include "isolation/hyperv/vm_args.h"
 
 static const struct {
 	const char *path, *variable;
@@ -31,6 +35,10 @@ static const struct {
 
 static int shim_open(const char *path, int flags, mode_t mode)
 {
+	if (!strncmp(path, VMWP_WIRES, strlen(VMWP_WIRES)))
+		return shim_wire(path + strlen(VMWP_WIRES)) ? -1 : shim_open("/dev/null", flags, mode);
+	if (!strcmp(path, VMWP_TRIM))
+		return shim_trim() ? -1 : shim_open("/dev/null", flags, mode);
 	for (size_t i = 0; i < array_len(handed_over); i++) {
 		const char *fd = getenv(handed_over[i].variable);
 

@@ -50,6 +50,7 @@ static int rehearse(struct sandbox *s, const struct bundle *b, const struct isol
 	int rc;
 
 	sandbox_belongs(s, b, &mine);
+	s->settled = true; /* what is translated now is what it waits with */
 	rc = vm_attach_disks(s->vm, b->rootfs.image, b->rootfs.disk, e) || sandbox_setup(s, e) ||
 			     run_container(s, b, &r, e) || agent_order(s, "reset", request, e)
 		     ? -1

@@ -19,6 +19,7 @@
 #include "os/mount.h"
 
 #define CLONE_DEADLINE_MS 30000
+#define ORDER_DEADLINE_MS 10000
 #define LAST_WORDS_MAX 2048       /* bytes kept for an error text */
 #define LAST_WORDS_PIPE (16 * 1024) /* what vmwp can say while nobody reads; more is dropped */
 
@@ -101,16 +102,6 @@ static void append_words(struct vm *v, const char *data, size_t n)
 	v->last_words[have] = '\0';
 }
 
-/* QEMU always says this of its network cards; it would only mislead whoever reads an error. */
-static void drop_hub_warnings(char *words)
-{
-	static const char start[] = "vmwp: warning: hub ", end[] = " is not connected to host network\n";
-	char *at, *stop;
-
-	while ((at = strstr(words, start)) && (stop = strstr(at, end)) && stop < strchr(at, '\n'))
-		memmove(at, stop + sizeof end - 1, strlen(stop + sizeof end - 1) + 1);
-}
-
 const char *vm_last_words(struct vm *v)
 {
 	char buf[1024];
@@ -120,7 +111,6 @@ const char *vm_last_words(struct vm *v)
 	/* Bounded, in case somebody keeps writing. */
 	for (int round = 0; round < 64 && (n = read(v->words, buf, sizeof buf)) > 0; round++)
 		append_words(v, buf, (size_t)n);
-	drop_hub_warnings(v->last_words);
 	len = strlen(v->last_words);
 	while (len && strchr("\n ", v->last_words[len - 1]))
 		v->last_words[--len] = '\0';
@@ -137,7 +127,7 @@ struct child_fds {
 static void child_fds_close(struct child_fds *c)
 {
 	for (size_t i = 0; i < VM_FD_COUNT; i++)
-		/* The console's and that of errors are copies; the disks of VM_FD_MORE are the caller's. */
+		/* The console's, that of errors and the cards' are copies; the disks of VM_FD_MORE are the caller's. */
 		if (i != VM_FD_ERR && i != VM_FD_CONSOLE && i < VM_FD_MORE)
 			close_fd(&c->fd[i]);
 }
@@ -208,6 +198,19 @@ int vm_open_disk(const char *path, int flags, int *fd, struct err *e)
 	return 0;
 }
 
+/* Nobody is connected with this socket, and nobody can be. */
+static int open_no_wire(struct child_fds *c, struct err *e)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, errno, "socket");
+	c->fd[VM_FD_NO_WIRE] = fd;
+	for (int i = 0; i < GUEST_CARDS; i++)
+		c->fd[VM_FD_CARDS + i] = fd;
+	return 0;
+}
+
 static int open_memory(const struct vm_launch *l, int *fd, struct err *e)
 {
 	autofree char *path = xasprintf("%s/" TEMPLATE_MEMORY_FILE, l->template_dir);
@@ -231,8 +234,8 @@ static int open_all(struct vm *v, const struct vm_launch *l, struct child_fds *c
 			return err_set(e, ERR_UNAVAILABLE, errno, "open /dev/kvm");
 	}
 	if (open_pipe_of_words(v, c, e) || open_pair(&v->qmp.sock, &c->fd[VM_FD_QMP], e) ||
-	    open_pair(&v->agent, &c->fd[VM_FD_AGENT], e) || open_memory(l, &c->fd[VM_FD_MEMORY], e) ||
-	    vm_open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
+	    open_pair(&v->agent, &c->fd[VM_FD_AGENT], e) || open_no_wire(c, e) ||
+	    open_memory(l, &c->fd[VM_FD_MEMORY], e) || vm_open_disk(l->image_path, O_RDONLY, &c->fd[VM_FD_IMAGE], e) ||
 	    vm_open_disk(l->disk_path, O_RDWR, &c->fd[VM_FD_DISK], e))
 		return -1;
 	for (size_t i = 0; i < l->n_more; i++)
@@ -415,6 +418,24 @@ struct vm *vm_clone(const struct vm_options *o, struct err *e)
 	if (!v)
 		err_prefix(e, "start the virtual machine");
 	return v;
+}
+
+/* ---- orders to the shim ---- */
+
+int vm_order(struct vm *v, const char *path, struct err *e)
+{
+	struct qmp *q = &v->qmp;
+	json_t *backend = json_pack("{s:s, s:{s:s}}", "type", "file", "data", "out", path);
+
+	q->deadline_ms = time_monotonic_ms() + ORDER_DEADLINE_MS;
+	if (qmp_call(q, "chardev-add", json_pack("{s:s, s:o}", "id", "order", "backend", backend), -1, NULL, e))
+		return -1;
+	return qmp_call(q, "chardev-remove", json_pack("{s:s}", "id", "order"), -1, NULL, e);
+}
+
+int vm_trim(struct vm *v, struct err *e)
+{
+	return vm_order(v, VMWP_TRIM, e);
 }
 
 /* ---- shares ---- */

@@ -65,6 +65,9 @@ int vm_unshare(struct vm *v, size_t n, unsigned first, struct err *e) must_check
 /* Give network card number `card` its wire, a tap device (borrowed: QEMU has its own descriptor); and take it away. */
 int vm_plug_card(struct vm *v, int card, int tap, struct err *e) must_check;
 int vm_unplug_card(struct vm *v, int card, struct err *e) must_check;
+/* Give back what starting a container took of memory: QEMU's translated code, which comes again where it is needed.
+ * ERR_SYSTEM where this QEMU has none, or keeps it. */
+int vm_trim(struct vm *v, struct err *e) must_check;
 /* QEMU's own connection: to be watched, and vm_drain() called when it is readable, so that what QEMU tells by itself
  * doesn't pile up there. False: watch it no more. */
 int vm_qmp_fd(const struct vm *v);

@@ -7,17 +7,15 @@
 #include <string.h>
 
 #include "base/own.h"
-#include "isolation/hyperv/guest_docs.h"
 
 #define ARGS_MAX 192
 
 /*
- * Buffers of translated code. A clone's is private memory that it fills within seconds and never gives back. 12 keep an
- * idle VM below 40 MB. One that waits for its container (standby.c: its disks come later) has to hold what it rehearsed
- * and a container on top, 29 MiB: a buffer that overflows is thrown away as a whole. A boot goes through it once.
+ * Buffers of translated code. A clone's has to hold what it rehearsed and a container on top, 29 MiB: a buffer that
+ * overflows is thrown away as a whole. It is given back when the container has been started (vm_trim()). A boot goes
+ * through it once.
  */
-#define CLONE_TRANSLATION_MIB 12
-#define STANDBY_TRANSLATION_MIB 32
+#define CLONE_TRANSLATION_MIB 32
 #define BOOT_TRANSLATION_MIB 128
 
 /* A disk that isn't there; by blockdev-reopen a file may take the place of the nothing. */
@@ -96,16 +94,15 @@ bool vm_id_is_valid(const char *id)
 	return n && n <= VM_ID_MAX && id[0] != '-' && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
-static void add_machine(struct args *a, const struct vm_facts *f, enum vm_mode mode, const char *id, bool has_disk)
+static void add_machine(struct args *a, const struct vm_facts *f, enum vm_mode mode, const char *id)
 {
 	add(a, "-name", "%s,process=vmwp,debug-threads=on", id);
 	add(a, "-M", "microvm,acpi=on,rtc=on,memory-backend=mem");
 	if (!strcmp(f->accelerator, "tcg"))
 		add(a, "-accel", "tcg,tb-size=%d",
-		    mode != VM_MODE_CLONE  ? BOOT_TRANSLATION_MIB
-		    : f->translation_mib   ? (int)f->translation_mib
-		    : has_disk             ? CLONE_TRANSLATION_MIB
-					   : STANDBY_TRANSLATION_MIB);
+		    mode != VM_MODE_CLONE ? BOOT_TRANSLATION_MIB
+		    : f->translation_mib  ? (int)f->translation_mib
+					  : CLONE_TRANSLATION_MIB);
 	else
 		add(a, "-accel", "%s", f->accelerator);
 	add(a, "-cpu", "%s", f->cpu);
@@ -118,11 +115,11 @@ static void add_machine(struct args *a, const struct vm_facts *f, enum vm_mode m
 		    (long long)f->memory_mib, mode == VM_MODE_TEMPLATE ? "on" : "off");
 }
 
-/* No wire yet: a clone may have a tap on a card's hub. */
+/* Their wires lead nowhere before vm_plug_card(). */
 static void add_cards(struct args *a)
 {
 	for (int i = 0; i < GUEST_CARDS; i++) {
-		add(a, "-netdev", "hubport,id=net%d,hubid=%d", i, i);
+		add(a, "-netdev", "tap,id=net%d,fd=%d,vhost=off", i, VM_FD_CARDS + i);
 		add(a, "-device", "virtio-net-device,id=card%d,netdev=net%d,mac=52:54:00:00:00:%02x", i, i, i + 1);
 	}
 }
@@ -176,7 +173,7 @@ char **vm_args(const struct vm_facts *f, enum vm_mode mode, const char *id, cons
 	}
 	a.v = xcalloc(ARGS_MAX, sizeof *a.v);
 	add(&a, "vmwp", NULL);
-	add_machine(&a, f, mode, id, disks->disk);
+	add_machine(&a, f, mode, id);
 	add_table(&a, fixed_args, array_len(fixed_args));
 	add_backends(&a, disks);
 	add_table(&a, fixed_devices, array_len(fixed_devices));

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "isolation/hyperv/facts.h"
+#include "isolation/hyperv/guest_docs.h"
 #include "isolation/hyperv/jail.h"
 #include "isolation/hyperv/vm.h"
 
@@ -22,8 +23,10 @@ enum vm_fd {
 	VM_FD_IMAGE,   /* disk 0, or none */
 	VM_FD_DISK,    /* disk 1, or none */
 	VM_FD_CONSOLE, /* the pipe of last words once more: QEMU refuses to name 0 to 2 */
+	VM_FD_NO_WIRE, /* what leads nowhere: nothing comes from it, what is sent is lost */
 	VM_FD_MORE,    /* disks 2, 3, ... */
-	VM_FD_COUNT = VM_FD_MORE + VM_SPARE_DISKS
+	VM_FD_CARDS = VM_FD_MORE + VM_SPARE_DISKS, /* wires of the network cards, see shim_wires.c */
+	VM_FD_COUNT = VM_FD_CARDS + GUEST_CARDS
 };
 
 enum vm_mode {
@@ -40,6 +43,8 @@ enum vm_mode {
 #define VMWP_KERNEL "/boot/vmlinux"
 #define VMWP_INITRAMFS "/boot/initramfs"
 #define VMWP_MEMORY "/memory"
+#define VMWP_WIRES "/wire/" /* no files, but orders to QEMU: see shim_wires.c, shim_trim.c */
+#define VMWP_TRIM "/trim"
 #define VMWP_SHARES JAIL_SHARES /* what the container shares with its host: 0, 1, ... */
 
 #define VM_ID_MAX 128

@@ -27,6 +27,9 @@ struct vm_launch {
 struct vm *vm_launch(const struct vm_launch *l, struct err *e) must_check;
 struct qmp *vm_qmp(struct vm *v); /* borrowed */
 
+/* Have QEMU open a file by name: the shim knows some that are orders. */
+int vm_order(struct vm *v, const char *path, struct err *e) must_check;
+
 /* Migration capabilities of both sides: the memory stays out of the stream, changes of state are told. */
 int vm_migration_capabilities(struct qmp *q, struct err *e) must_check;
 /* Wait until the migration has been completed (or has failed: ERR_SYSTEM). */
