@@ -89,7 +89,7 @@ static void test_wrong(void **state)
 		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"user\":{\"uid\":4294967295}}}", "process: user: uid" },
 		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"user\":{\"uid\":-1}}}", "process: user: uid" },
 		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"user\":{\"additionalGids\":[-2]}}}", "additionalGids[0]" },
-		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"capabilities\":{\"ambient\":[1]}}}", "capabilities: ambient" },
+		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"capabilities\":{\"ambient\":[1]}}}", "capabilities: invalid value for ambient" },
 		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"rlimits\":[{\"type\":\"X\",\"soft\":1,\"hard\":1}]}}",
 		  "rlimits[0]: type" },
 		{ "{" MINIMAL ",\"process\":{\"args\":[\"a\"],\"oomScoreAdj\":2000}}", "oomScoreAdj" },
