@@ -35,9 +35,9 @@ static json_t *inspect_state(const struct container *c)
 	return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:I, s:s, s:s, s:s}", "Status", lifecycle_name(c->state),
 			 "Running", running, "Paused", c->state == LIFE_PAUSED, "Restarting", restarting, "OOMKilled",
 			 c->oom_killed, "Dead", c->state == LIFE_DEAD, "Pid",
-			 c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode", (json_int_t)(unsigned)c->exit_code, "Error",
-			 c->error ? c->error : "", "StartedAt", time_or_zero(c->started_at), "FinishedAt",
-			 time_or_zero(c->finished_at));
+			 c->sandbox_pid ? (int)c->sandbox_pid : (int)c->pid, "ExitCode",
+			 (json_int_t)(unsigned)c->exit_code, "Error", c->error ? c->error : "", "StartedAt",
+			 time_or_zero(c->started_at), "FinishedAt", time_or_zero(c->finished_at));
 }
 
 json_t *inspect_mounts(const json_t *host)

@@ -10,9 +10,9 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/str.h"
+#include "base/unix.h"
 #include "engine/mount_points.h"
 #include "engine/state.h"
-#include "base/unix.h"
 #include "windows/layout.h"
 #include "windows/process.h"
 
@@ -37,8 +37,8 @@ static json_t *new_point(const char *source, const char *target, struct err *e)
 		err_set(e, ERR_INVALID, 0, CONFIG_TEXT "'%s' is not a valid pipe path", target);
 	else
 		return json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:s}", "Type", "npipe", "Source", source,
-				 "Destination", json_sprintf(WINDOWS_PIPES "/%s", name), PIPE_NAME, name, "Mode", "", "RW", 1,
-				 "Propagation", "");
+				 "Destination", json_sprintf(WINDOWS_PIPES "/%s", name), PIPE_NAME, name, "Mode", "",
+				 "RW", 1, "Propagation", "");
 	return NULL;
 }
 
