@@ -38,7 +38,8 @@ int api_image_pull(struct request *r, struct err *e)
 	if (client_of(r, &c, &auth, e))
 		return -1;
 	return progress_end(
-		r, registry_pull(engine_registry(r->engine), ref, query_str(r, "platform"), !tag && !whole, &c, e), 0, e);
+		r, registry_pull(engine_registry(r->engine), ref, query_str(r, "platform"), !tag && !whole, &c, e), 0,
+		e);
 }
 
 int api_image_push(struct request *r, struct err *e)

@@ -180,8 +180,9 @@ int monitor_launch(struct monitor *m, struct err *e)
 {
 	/* No step table: its names would stand in front of texts that users know ("exec: ...: not found"), and what was
 	 * done isn't undone at a failure but by monitor_clean(), after a failure as after a life. */
-	static int (*const steps[])(struct monitor *, struct err *) = { launch_exit_path, launch_bundle, launch_log,
-									launch_pipes, launch_sandbox, launch_container };
+	static int (*const steps[])(struct monitor *, struct err *) = { launch_exit_path, launch_bundle,
+									launch_log,       launch_pipes,
+									launch_sandbox,   launch_container };
 
 	for (size_t i = 0; i < array_len(steps); i++)
 		if (steps[i](m, e))

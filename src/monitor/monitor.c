@@ -375,8 +375,7 @@ bool monitor_round(struct monitor *m)
 	if (m->over)
 		monitor_clean_once(m);
 	clients |= joined_round(m);
-	return !(m->cleaned && !clients &&
-		 (m->flushed || (peers_are_flushed(&m->peers) && !pipes_are_busy(m->pipes))));
+	return !(m->cleaned && !clients && (m->flushed || (peers_are_flushed(&m->peers) && !pipes_are_busy(m->pipes))));
 }
 
 int monitor_run(const struct monitor_options *o, struct err *e)

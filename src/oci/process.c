@@ -141,7 +141,8 @@ static int parse_fields(const json_t *j, struct oci_process *p, struct err *e)
 
 	if (parse_terminal(j, p, e) || parse_user(j, &p->user, e) || parse_caps(j, p, e) ||
 	    read_strings(j, "args", &p->args, &p->n_args, e) || read_strings(j, "env", &p->env, &p->n_env, e) ||
-	    json_get_str(j, "cwd", "/", &p->cwd, e) || json_get_bool(j, "noNewPrivileges", false, &p->no_new_privs, e) ||
+	    json_get_str(j, "cwd", "/", &p->cwd, e) ||
+	    json_get_bool(j, "noNewPrivileges", false, &p->no_new_privs, e) ||
 	    json_get_bool(j, "reportsExit", false, &p->reports_exit, e))
 		return -1;
 	p->rlimits = xcalloc(read_count(j, "rlimits") + 1, sizeof(*p->rlimits));

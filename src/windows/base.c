@@ -33,9 +33,8 @@ static int add_program(struct str *out, const char *path, struct err *e)
 
 static int wanted(const struct dirent *d)
 {
-	return d->d_name[0] != '.' &&
-	       (str_ends(d->d_name, ".exe") || str_ends(d->d_name, ".com") || str_ends(d->d_name, ".so.6") ||
-		str_ends(d->d_name, ".so"));
+	return d->d_name[0] != '.' && (str_ends(d->d_name, ".exe") || str_ends(d->d_name, ".com") ||
+				       str_ends(d->d_name, ".so.6") || str_ends(d->d_name, ".so"));
 }
 
 char *windows_base_stamp(const char *lib_dir, struct err *e)

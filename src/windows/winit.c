@@ -454,7 +454,9 @@ static bool read_options(struct winit *w, int argc, char **argv)
 
 int main(int argc, char **argv, char **environment)
 {
-	struct winit w = { .directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1, .report = take_report_fd() };
+	struct winit w = {
+		.directory = "C:\\", .first = getpid() == 1, .control = -1, .input = -1, .report = take_report_fd()
+	};
 
 	if (!read_options(&w, argc, argv)) {
 		dprintf(2, "usage: silo-winit [--cwd DIR] [--user NAME] COMMANDLINE\n");

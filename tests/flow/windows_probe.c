@@ -44,9 +44,10 @@ static int create(const char *name, const char *port)
 	if (!CreateMutexA(NULL, FALSE, text("Global\\%s_mutex", name)) ||
 	    !CreateEventA(NULL, TRUE, FALSE, text("Global\\%s_event", name)) ||
 	    !CreateSemaphoreA(NULL, 1, 1, text("Local\\%s_semaphore", name)) ||
-	    !CreateFileMappingA(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 4096, text("Global\\%s_section", name)) ||
-	    CreateNamedPipeA(text("\\\\.\\pipe\\%s", name), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE, 4, 4096, 4096, 0, NULL) ==
-		    INVALID_HANDLE_VALUE ||
+	    !CreateFileMappingA(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, 4096,
+				text("Global\\%s_section", name)) ||
+	    CreateNamedPipeA(text("\\\\.\\pipe\\%s", name), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE, 4, 4096, 4096, 0,
+			     NULL) == INVALID_HANDLE_VALUE ||
 	    RegCreateKeyA(HKEY_LOCAL_MACHINE, text("Software\\%s", name), &key) ||
 	    bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 5))
 		return 1;

@@ -284,7 +284,8 @@ static int container_start(struct container *c, struct err *e)
 {
 	autojson *request = request_for(c);
 
-	if ((owns_machine(c) && allowance_hold(&c->sandbox->allowance, e)) || agent_order(c->sandbox, "start", request, e))
+	if ((owns_machine(c) && allowance_hold(&c->sandbox->allowance, e)) ||
+	    agent_order(c->sandbox, "start", request, e))
 		return -1;
 	sandbox_settle(c->sandbox);
 	return 0;

@@ -223,8 +223,9 @@ struct container *process_container_new(struct sandbox *s, const struct bundle *
 	c->b = b;
 	c->runtime = w;
 	c->sync = -1;
-	c->init = (struct process){ .c = c, .pidfd = -1, .tty = -1, .listener = -1, .report = -1, .report_end = -1,
-				    .first = -1 };
+	c->init = (struct process){
+		.c = c, .pidfd = -1, .tty = -1, .listener = -1, .report = -1, .report_end = -1, .first = -1
+	};
 	return c;
 }
 

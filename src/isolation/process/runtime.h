@@ -24,9 +24,9 @@ struct runtime_wants {
 	int go, status;
 	unsigned preserve_fds; /* descriptors 3.. that the process inherits */
 	bool no_pivot;
-	bool even_paused; /* an exec may wait for the container to go on */
+	bool even_paused;  /* an exec may wait for the container to go on */
 	bool cgroup_given; /* linux.cgroupsPath is there, of a manager's making, and may have processes in it */
-	bool keyring; /* a session keyring of its own */
+	bool keyring;      /* a session keyring of its own */
 	/* Not called where it is NULL. pid is as the runtime sees it. */
 	int (*moment)(void *arg, enum runtime_moment m, pid_t pid, struct err *e);
 	void *arg;

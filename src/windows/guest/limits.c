@@ -111,8 +111,9 @@ static FILE *limited_meminfo(const struct sysinfo *info)
 
 	if (!f)
 		return NULL;
-	fprintf(f, "MemTotal: %llu kB\nMemFree: %llu kB\nMemAvailable: %llu kB\nBuffers: 0 kB\nCached: 0 kB\n"
-		   "SwapTotal: 0 kB\nSwapFree: 0 kB\n",
+	fprintf(f,
+		"MemTotal: %llu kB\nMemFree: %llu kB\nMemAvailable: %llu kB\nBuffers: 0 kB\nCached: 0 kB\n"
+		"SwapTotal: 0 kB\nSwapFree: 0 kB\n",
 		(unsigned long long)info->totalram / 1024, (unsigned long long)info->freeram / 1024,
 		(unsigned long long)info->freeram / 1024);
 	rewind(f);
