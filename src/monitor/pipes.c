@@ -29,7 +29,7 @@ struct way {
 
 struct relay {
 	struct pipes *all;
-	struct relay *next;
+	struct relay *next, **link; /* link: what leads to this one */
 	int fd[SIDES];
 	struct loop_io *io[SIDES]; /* NULL: that side is gone, what it left is still on its way */
 	struct way way[SIDES];     /* from this side */
@@ -57,21 +57,24 @@ struct pipes {
 
 static void update(struct pipes *p);
 
-static void relay_end(struct relay *r)
+static void relay_free(struct relay *r)
 {
-	struct pipes *p = r->all;
-
-	for (struct relay **at = &p->relays; *at; at = &(*at)->next)
-		if (*at == r) {
-			*at = r->next;
-			break;
-		}
-	p->n_relays--;
 	for (int i = 0; i < SIDES; i++) {
 		loop_remove(&r->io[i]);
 		close_fd(&r->fd[i]);
 	}
 	free(r);
+}
+
+static void relay_end(struct relay *r)
+{
+	struct pipes *p = r->all;
+
+	*r->link = r->next;
+	if (r->next)
+		r->next->link = r->link;
+	p->n_relays--;
+	relay_free(r);
 	update(p);
 }
 
@@ -161,7 +164,9 @@ static void relay_start(struct pipes *p, int client, int server)
 	struct relay *r = xcalloc(1, sizeof(*r));
 	struct err e;
 
-	*r = (struct relay){ .all = p, .next = p->relays, .fd = { client, server } };
+	*r = (struct relay){ .all = p, .next = p->relays, .link = &p->relays, .fd = { client, server } };
+	if (r->next)
+		r->next->link = &r->next;
 	p->relays = r;
 	p->n_relays++;
 	for (int i = 0; i < SIDES; i++) {
@@ -304,10 +309,14 @@ bool pipes_are_busy(const struct pipes *p)
 
 void pipes_free(struct pipes *p)
 {
+	struct relay *next;
+
 	if (!p)
 		return;
 	pipes_end(p);
-	while (p->relays)
-		relay_end(p->relays);
+	for (struct relay *r = p->relays; r; r = next) {
+		next = r->next;
+		relay_free(r);
+	}
 	free(p);
 }

@@ -191,7 +191,7 @@ static int add_names(struct build *b, const json_t *names, uint32_t action, cons
 
 static int add_syscall(struct build *b, const json_t *j, struct err *e)
 {
-	struct scmp_arg_cmp conditions[CONDITIONS_MAX];
+	struct scmp_arg_cmp conditions[CONDITIONS_MAX] = { 0 };
 	json_t *names, *args, *item;
 	uint32_t action;
 	size_t i;
