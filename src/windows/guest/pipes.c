@@ -34,11 +34,15 @@ struct pipes {
 	CRITICAL_SECTION lock;
 	struct relay *relays;
 	LONG n_relays;
+	struct shared *shared;
 };
 
 struct shared {
 	struct pipes *all;
-	HANDLE instance; /* the first one, made before the program runs */
+	struct shared *next;
+	HANDLE instance;     /* the first one, made before the program runs; NULL = the container serves */
+	volatile LONG waits; /* an instance waits for a client, by ... */
+	OVERLAPPED connect;  /* ... this */
 	char name[NAME_MAX_BYTES];
 };
 
@@ -220,17 +224,22 @@ static HANDLE make_instance(const char *name)
 				BUFFER_BYTES, 0, NULL);
 }
 
-static BOOL wait_client(HANDLE pipe)
+/* One that has left already may have left something in the pipe. */
+static BOOL wait_client(struct shared *s, HANDLE pipe)
 {
-	OVERLAPPED o = { .hEvent = CreateEventA(NULL, TRUE, FALSE, NULL) };
+	HANDLE event = CreateEventA(NULL, TRUE, FALSE, NULL);
 	DWORD n, error = ERROR_PIPE_CONNECTED;
 
-	if (!ConnectNamedPipe(pipe, &o))
+	s->connect = (OVERLAPPED){ .hEvent = event };
+	if (!ConnectNamedPipe(pipe, &s->connect))
 		error = GetLastError();
-	if (error == ERROR_IO_PENDING && GetOverlappedResult(pipe, &o, &n, TRUE))
-		error = ERROR_PIPE_CONNECTED;
-	CloseHandle(o.hEvent);
-	return error == ERROR_PIPE_CONNECTED;
+	if (error == ERROR_IO_PENDING) {
+		InterlockedExchange(&s->waits, 1);
+		error = GetOverlappedResult(pipe, &s->connect, &n, TRUE) ? ERROR_PIPE_CONNECTED : GetLastError();
+		InterlockedExchange(&s->waits, 0);
+	}
+	CloseHandle(event);
+	return error == ERROR_PIPE_CONNECTED || error == ERROR_NO_DATA;
 }
 
 /* A client that finds no server on the host finds a broken pipe. */
@@ -240,14 +249,13 @@ static DWORD WINAPI take_clients(void *arg)
 	HANDLE pipe = s->instance;
 
 	for (; pipe != INVALID_HANDLE_VALUE; pipe = make_instance(s->name)) {
-		long long sock = wait_client(pipe) ? connect_to("client", s->name) : -1;
+		long long sock = wait_client(s, pipe) ? connect_to("client", s->name) : -1;
 
 		if (sock >= 0)
 			relay_start(s->all, pipe, sock, TRUE);
 		else
 			CloseHandle(pipe);
 	}
-	free(s);
 	return 0;
 }
 
@@ -303,7 +311,6 @@ static DWORD WINAPI wait_clients(void *arg)
 		linux_call(SYS_CLOSE, sock, 0, 0);
 		Sleep(RETRY_MS);
 	}
-	free(s);
 	return 0;
 }
 
@@ -327,13 +334,16 @@ static BOOL start(struct pipes *all, const char *name, HANDLE instance, LPTHREAD
 		s->all = all;
 		s->instance = instance;
 		strcpy(s->name, name);
+		s->next = all->shared;
 		thread = CreateThread(NULL, STACK_BYTES, run, s, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
 	}
-	if (thread)
-		CloseHandle(thread);
-	else
+	if (!thread) {
 		free(s);
-	return thread != NULL;
+		return FALSE;
+	}
+	CloseHandle(thread);
+	all->shared = s; /* for good: pipes live as long as the launcher */
+	return TRUE;
 }
 
 BOOL pipes_use(struct pipes *all, const char *name)
@@ -352,6 +362,12 @@ BOOL pipes_serve(struct pipes *all, const char *name)
 	return start(all, name, NULL, wait_clients);
 }
 
+/* No client that hasn't got its relay yet. */
+static BOOL is_waiting(const struct shared *s)
+{
+	return !s->instance || (s->waits && !HasOverlappedIoCompleted(&s->connect));
+}
+
 /* Nothing unread in the pipe, nothing in our hands, nothing unread in the socket. */
 static BOOL is_idle(struct relay *r)
 {
@@ -367,6 +383,8 @@ void pipes_drain(struct pipes *all)
 	for (int waited = 0; waited < DRAIN_MS; waited += POLL_MS) {
 		BOOL idle = TRUE;
 
+		for (const struct shared *s = all->shared; s && idle; s = s->next)
+			idle = is_waiting(s);
 		EnterCriticalSection(&all->lock);
 		for (struct relay *r = all->relays; r && idle; r = r->next)
 			idle = is_idle(r);
