@@ -167,10 +167,10 @@ static int add_volumes(const struct change *c, const char *args, json_t *config,
 static int add_ports(const struct change *c, const char *args, json_t *config, struct err *e)
 {
 	json_t *set = set_of(config, c->key);
-	char *word;
+	char *next;
 
-	while ((word = next_word(&args, '\0'))) {
-		autofree char *owned = word;
+	while ((next = next_word(&args, '\0'))) {
+		autofree char *word = next;
 		autofree char *port = strchr(word, '/') ? xstrdup(word) : xasprintf("%s/tcp", word);
 		size_t digits = strspn(port, "0123456789-");
 
