@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pods as the annotations of their makers tell: containers that share the machine of their sandbox."""
+import copy
 import os
 import signal
 
@@ -102,7 +103,7 @@ def test_refused(silo, names):
     silo.arguments[-1] = "process"
     assert f"the pod's sandbox {silo.id} has hyperv isolation" in silo("run", names[0], code=1).err
     silo.arguments[-1] = "hyperv"
-    spaces = [ns for ns in oci.SPEC["linux"]["namespaces"] if ns["type"] != "pid"]
+    spaces = [ns for ns in copy.deepcopy(oci.SPEC["linux"]["namespaces"]) if ns["type"] != "pid"]
     pod.prepare("true", linux__namespaces=spaces)
     assert "can't have the host's pid namespace" in silo("run", names[0], code=1).err
     pod.prepare("true", linux__namespaces=[*spaces, {"type": "pid", "path": "/proc/1/ns/pid"}])
