@@ -28,15 +28,11 @@ int engine_container_attach_check(struct engine *g, const char *ref, const char 
 	autorecord *c = table_find(g, ref, e);
 	autojson *config = c ? record_config(c) : NULL;
 	enum life to;
-	int rc;
 
 	if (!c || attach_check_keys(detach_keys, e) < 0)
 		return -1;
 	*tty = json_bool(config, "Tty", false);
-	pthread_mutex_lock(&c->lock);
-	rc = lifecycle_next(c->state, DO_ATTACH, ref, c->id, c->name, &to, e);
-	pthread_mutex_unlock(&c->lock);
-	return rc;
+	return record_may(c, ref, DO_ATTACH, &to, e);
 }
 
 /* Clients that have left make room. c->lock held. */

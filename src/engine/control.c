@@ -21,17 +21,6 @@
 
 #define STOP_DEFAULT_S 10
 
-/* Whether the event is possible now; c->lock is taken and released. */
-static int check(struct container *c, const char *ref, enum life_event event, enum life *to, struct err *e)
-{
-	int rc;
-
-	pthread_mutex_lock(&c->lock);
-	rc = lifecycle_next(c->state, event, ref, c->id, c->name, to, e);
-	pthread_mutex_unlock(&c->lock);
-	return rc;
-}
-
 static int start_locked(struct engine *g, struct container *c, const char *ref, struct err *e)
 {
 	enum life to;
@@ -40,7 +29,7 @@ static int start_locked(struct engine *g, struct container *c, const char *ref, 
 	pthread_mutex_lock(&c->op);
 	if (c->removing)
 		err_set(e, ERR_CONFLICT, 0, "container is marked for removal and cannot be started");
-	else if (check(c, ref, DO_START, &to, e) == 0) {
+	else if (record_may(c, ref, DO_START, &to, e) == 0) {
 		pthread_mutex_lock(&c->lock);
 		c->restart_count = c->backoff_ms = 0;
 		pthread_mutex_unlock(&c->lock);
@@ -94,7 +83,7 @@ static int stop(struct engine *g, struct container *c, const char *ref, const ch
 	int signo = stop_signal(c, signal, e);
 	enum life to;
 
-	if (signo < 0 || check(c, ref, DO_STOP, &to, e) < 0)
+	if (signo < 0 || record_may_soon(c, ref, DO_STOP, &to, e) < 0)
 		return -1;
 	if (to == LIFE_EXITED && restart_cancel(g, c)) {
 		container_event(g, c, "stop", NULL);
@@ -147,7 +136,7 @@ int engine_container_kill(struct engine *g, const char *ref, const char *signal,
 	if (!c)
 		return -1;
 	signo = signal_parse(signal, SIGKILL, e);
-	if (signo < 0 || check(c, ref, DO_KILL, &to, e) < 0)
+	if (signo < 0 || record_may_soon(c, ref, DO_KILL, &to, e) < 0)
 		return -1;
 	if (to == LIFE_EXITED && restart_cancel(g, c))
 		return 0;
@@ -177,7 +166,7 @@ static int pause_locked(struct engine *g, struct container *c, const char *ref, 
 	autofree char *dir = path_run(g, c->id, NULL);
 	enum life to;
 
-	if (check(c, ref, paused ? DO_PAUSE : DO_UNPAUSE, &to, e) < 0)
+	if (record_may(c, ref, paused ? DO_PAUSE : DO_UNPAUSE, &to, e) < 0)
 		return -1;
 	if (monitor_pause(dir, paused, e) < 0)
 		return err_prefix(e, "cannot %s container %s", paused ? "pause" : "unpause", c->id);
@@ -236,7 +225,7 @@ int engine_container_resize(struct engine *g, const char *ref, int rows, int col
 	autofree char *width = xasprintf("%d", cols);
 	enum life to;
 
-	if (!c || check(c, ref, DO_RESIZE, &to, e) < 0 || monitor_resize(dir, NULL, rows, cols, e) < 0)
+	if (!c || record_may_soon(c, ref, DO_RESIZE, &to, e) < 0 || monitor_resize(dir, NULL, rows, cols, e) < 0)
 		return -1;
 	container_event(g, c, "resize", "height", height, "width", width, NULL);
 	return 0;

@@ -13,15 +13,11 @@
 #include "engine/state.h"
 #include "monitor/client.h"
 
-static int check_running(struct container *c, const char *ref, enum life_event event, struct err *e)
+static int check_running(struct container *c, const char *ref, struct err *e)
 {
 	enum life to;
-	int rc;
 
-	pthread_mutex_lock(&c->lock);
-	rc = lifecycle_next(c->state, event, ref, c->id, c->name, &to, e);
-	pthread_mutex_unlock(&c->lock);
-	return rc;
+	return record_may_soon(c, ref, DO_EXEC, &to, e);
 }
 
 /* "sh -c ls" for the events exec_create and exec_start. */
@@ -85,8 +81,7 @@ json_t *engine_exec_create(struct engine *g, const char *ref, const json_t *body
 	json_t *cmd = json_object_get(exec, "Cmd");
 	struct exec *x;
 
-	if (!exec || check_running(c, ref, DO_EXEC, e) < 0 ||
-	    attach_check_keys(json_str(exec, "DetachKeys", ""), e) < 0)
+	if (!exec || check_running(c, ref, e) < 0 || attach_check_keys(json_str(exec, "DetachKeys", ""), e) < 0)
 		return NULL;
 	if (json_array_size(cmd) == 0 || json_string_length(json_array_get(cmd, 0)) == 0) {
 		err_set(e, ERR_INVALID, 0, "No exec command specified");
@@ -113,7 +108,7 @@ int engine_exec_check(struct engine *g, const char *exec_id, bool *tty, struct e
 	autoexec *x = table_find_exec(g, exec_id, &c, e);
 	int rc = 0;
 
-	if (!x || check_running(c, c->id, DO_EXEC, e) < 0)
+	if (!x || check_running(c, c->id, e) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
 	*tty = json_bool(x->body, "Tty", false);
@@ -191,7 +186,7 @@ int engine_exec_start(struct engine *g, const char *exec_id, const json_t *body,
 	autorecord *c = NULL;
 	autoexec *x = table_find_exec(g, exec_id, &c, e);
 
-	if (!x || check_running(c, c->id, DO_EXEC, e) < 0 || claim(c, x, e) < 0)
+	if (!x || check_running(c, c->id, e) < 0 || claim(c, x, e) < 0)
 		return -1;
 	autofree char *dir = path_run(g, c->id, NULL);
 	autojson *process = exec_process(g, c, x, e);

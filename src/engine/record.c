@@ -109,6 +109,27 @@ pid_t record_running_pid(struct container *c)
 	return pid;
 }
 
+int record_may(struct container *c, const char *ref, enum life_event event, enum life *to, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&c->lock);
+	rc = lifecycle_next(c->state, event, ref, c->id, c->name, to, e);
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+int record_may_soon(struct container *c, const char *ref, enum life_event event, enum life *to, struct err *e)
+{
+	struct err early = { 0 };
+
+	if (record_may(c, ref, event, to, &early) == 0)
+		return 0;
+	pthread_mutex_lock(&c->op);
+	pthread_mutex_unlock(&c->op);
+	return record_may(c, ref, event, to, e);
+}
+
 json_t *record_host(struct container *c)
 {
 	json_t *j;

@@ -114,6 +114,12 @@ bool record_is_running(struct container *c);
 pid_t record_running_pid(struct container *c);
 char *record_name(struct container *c); /* heap copy */
 
+/* Whether an event is possible in the state that c is in; *to is the state after it. Takes c->lock. */
+int record_may(struct container *c, const char *ref, enum life_event event, enum life *to, struct err *e);
+/* The same, but a start that is under way is waited for: what a container says is seen before it counts as running.
+ * Not with c->op held. */
+int record_may_soon(struct container *c, const char *ref, enum life_event event, enum life *to, struct err *e);
+
 /* Wake everybody who waits for c. With c->lock held. */
 void record_changed(struct container *c);
 

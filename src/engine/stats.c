@@ -122,14 +122,10 @@ json_t *engine_container_top(struct engine *g, const char *ref, const char *ps_a
 	autojson *answer = NULL;
 	enum life to;
 	json_t *out;
-	int rc;
 
 	if (!args)
 		return NULL;
-	pthread_mutex_lock(&c->lock);
-	rc = lifecycle_next(c->state, DO_TOP, ref, c->id, c->name, &to, e);
-	pthread_mutex_unlock(&c->lock);
-	if (rc == 0)
+	if (record_may_soon(c, ref, DO_TOP, &to, e) == 0)
 		answer = monitor_top(dir, args, e);
 	out = answer ? top_table(json_str(answer, "output", ""), json_object_get(answer, "pids"), e) : NULL;
 	if (out)
