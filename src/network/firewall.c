@@ -95,7 +95,8 @@ static const char bridge_rules[] =
 	"set links4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }\n"
 	"chain prerouting {\n"
 	"type filter hook prerouting priority -300; policy accept;\n"
-	"iifname . ether saddr . ip saddr @sources4 accept\n" /* nearly all that comes: one lookup has to do */
+	/* Nearly all that comes: one lookup has to do. By its ether type, for a packet with a VLAN tag is none of these. */
+	"ether type ip iifname . ether saddr . ip saddr @sources4 accept\n"
 	"iifname != @ports accept\n"
 	"iifname . ether saddr != @macs drop\n"
 	"ether type arp iifname . arp saddr ether != @macs drop\n"
