@@ -175,7 +175,11 @@ static DWORD WINAPI from_socket(void *arg)
 	if (n <= 0 && r->message)
 		write_pipe(r, "", 0);
 	is_hung_up(r->sock, -1);
-	CancelIoEx(r->pipe, &r->read);
+	/* Again and again: the reader may just be between two reads. */
+	while (r->users > 1) {
+		CancelIoEx(r->pipe, &r->read);
+		Sleep(POLL_MS);
+	}
 	relay_leave(r);
 	return 0;
 }
