@@ -23,6 +23,7 @@ sys.path.insert(0, str(TOP / "tests/flow"))
 from bare import archive, kernel_modules  # noqa: E402
 from engine import BUILD, DOCKER, Engine, new_namespace, until  # noqa: E402
 from images import busybox_entries, directory, entry, layer  # noqa: E402
+from report import publish  # noqa: E402
 
 PROBE, IMAGE = BUILD / "tests/file-probe", "bench/file-probe"
 PATHS = {"root": "/work", "bind": "/bind", "volume": "/volume"}
@@ -221,11 +222,7 @@ def main():
         engine.remove()
         subprocess.run(["umount", "-q", top / "dockerd"], check=False)
         shutil.rmtree(top, ignore_errors=True)
-    text = report(figures, options)
-    aside = options.output + ".tmp"
-    Path(aside).write_text(text, encoding="utf-8")
-    os.replace(aside, options.output)
-    print(text)
+    publish(options.output, report(figures, options))
 
 
 main()

@@ -26,6 +26,7 @@ sys.path.insert(0, str(TOP / "tests/flow"))
 from bare import archive, kernel_modules  # noqa: E402
 from engine import BUILD, DOCKER, Engine, in_namespace, new_namespace, until  # noqa: E402
 from images import busybox_entries, entry, layer  # noqa: E402
+from report import publish  # noqa: E402
 
 GATEWAY = "172.30.0.1"
 CGROUPS = Path("/sys/fs/cgroup")
@@ -314,11 +315,7 @@ def main():
         engine.remove()
         subprocess.run(["umount", "-q", top / "dockerd"], check=False)
         shutil.rmtree(top, ignore_errors=True)
-    text = report(figures, times, options)
-    aside = options.output + ".tmp"
-    Path(aside).write_text(text, encoding="utf-8")
-    os.replace(aside, options.output)
-    print(text)
+    publish(options.output, report(figures, times, options))
 
 
 main()

@@ -23,6 +23,7 @@ sys.path.insert(0, str(TOP / "tests/flow"))
 
 from engine import BUILD, DOCKER, Engine, program, until  # noqa: E402
 from images import busybox_entries, layer  # noqa: E402
+from report import publish  # noqa: E402
 
 PEER_IMAGE = "bench/base"
 HYPERV = "silo hyperv, a clone that waits"
@@ -203,11 +204,7 @@ def main():
         dockerd.stop()
         subprocess.run(["umount", "-q", top / "podman/overlay"], check=False)  # podman leaves its store mounted
         shutil.rmtree(top, ignore_errors=True)
-    text = report(times, sizes, floor, options)
-    aside = options.output + ".tmp"
-    Path(aside).write_text(text, encoding="utf-8")
-    os.replace(aside, options.output)
-    print(text)
+    publish(options.output, report(times, sizes, floor, options))
 
 
 main()

@@ -21,6 +21,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/flow"))
 
 from engine import BUILD, DOCKER, Engine, descendants, until  # noqa: E402
+from report import publish  # noqa: E402
 
 IMAGE = "mcr.microsoft.com/windows/servercore:ltsc2022"
 LINUX = "silo/base"
@@ -147,11 +148,7 @@ def main():
         engine.stop()
         engine.remove()
         shutil.rmtree(top, ignore_errors=True)
-    text = report(times, memory, options)
-    aside = options.output + ".tmp"
-    Path(aside).write_text(text, encoding="utf-8")
-    os.replace(aside, options.output)
-    print(text)
+    publish(options.output, report(times, memory, options))
 
 
 main()
