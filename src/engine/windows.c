@@ -21,10 +21,24 @@
 
 /* --- create --------------------------------------------------------------------------------------------------------- */
 
+int windows_platform_check(const char *arch, const char *version, unsigned *build, struct err *e)
+{
+	unsigned revision;
+
+	if (strcmp(arch, "amd64") != 0)
+		return err_set(e, ERR_INVALID, 0,
+			       "image platform (windows/%.32s) is not supported: Windows containers run programs for "
+			       "amd64 only",
+			       arch);
+	return windows_version_parse(version, build, &revision)
+		       ? err_set(e, ERR_INVALID, 0, "image config: invalid os.version \"%.64s\"", version)
+		       : 0;
+}
+
 int windows_config_settle(json_t *config, const json_t *image, struct err *e)
 {
 	const char *version = json_str(image, "os.version", ""), *arch = json_str(image, "architecture", "amd64");
-	unsigned build, revision;
+	unsigned build;
 
 	json_object_del(config, WINDOWS_KEY);
 	if (strcmp(json_str(image, "os", "linux"), "windows") != 0) {
@@ -35,13 +49,8 @@ int windows_config_settle(json_t *config, const json_t *image, struct err *e)
 					 "the working directory '%s' is invalid, it needs to be an absolute path", dir)
 			       : 0;
 	}
-	if (strcmp(arch, "amd64") != 0)
-		return err_set(e, ERR_INVALID, 0,
-			       "image platform (windows/%s) is not supported: Windows containers run "
-			       "programs for amd64 only",
-			       arch);
-	if (windows_version_parse(version, &build, &revision))
-		return err_set(e, ERR_INVALID, 0, "image config: invalid os.version \"%.64s\"", version);
+	if (windows_platform_check(arch, version, &build, e))
+		return -1;
 	json_object_set_new(config, WINDOWS_KEY, json_string(version));
 	return 0;
 }

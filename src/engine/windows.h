@@ -30,6 +30,9 @@ int windows_isolation_check(const struct engine *g, const json_t *config, bool a
 /* Refuse what a Windows container can't have. host: canonical HostConfig. */
 int windows_host_check(const json_t *host, struct err *e) must_check;
 
+/* What every Windows image needs to run: an architecture and a version that are known. *build: of the version. */
+int windows_platform_check(const char *arch, const char *version, unsigned *build, struct err *e) must_check;
+
 /* A struct engine as image_store_options.windows_base wants it. */
 json_t *windows_base_for(void *engine, const json_t *config, const char *hint, struct err *e);
 

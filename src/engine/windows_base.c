@@ -14,15 +14,10 @@ static int find_version(const struct engine *g, const json_t *config, const stru
 {
 	const char *version = json_str(config, "os.version", ""), *arch = json_str(config, "architecture", "");
 	const char *host = json_str(g->config, "windows-host-version", NULL);
-	unsigned build, revision;
+	unsigned build;
 
-	if (strcmp(arch, "amd64") != 0)
-		return err_set(e, ERR_INVALID, 0,
-			       "image platform (windows/%.32s) is not supported: Windows containers run programs for "
-			       "amd64 only",
-			       arch);
-	if (windows_version_parse(version, &build, &revision))
-		return err_set(e, ERR_INVALID, 0, "image config: invalid os.version \"%.64s\"", version);
+	if (windows_platform_check(arch, version, &build, e))
+		return -1;
 	if (host && windows_version_fits(host, version, true, e))
 		return -1;
 	*out = windows_version_by_build(build);
